@@ -1,0 +1,64 @@
+# make demo   the main job: a sweep over a small network, with a drawing of its graph
+# make test   set-up and the default test suite
+# make lint types test-slow bench   the rest of what CI runs, and the benchmarks
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
+FILES := pyproject.toml .ci/constraints.txt
+
+.PHONY: demo test test-slow lint types bench format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/digits_sweep.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/startup.py
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metta-sweep needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The CPU build of PyTorch first: an unpinned torch may bring gigabytes of CUDA libraries. Set TORCH_INDEX to the
+# address of a wheel index to try it second. A torch that is there already is kept.
+$(VENV)/.torch: | $(VENV)/.python
+	$(BIN)/python -c 'import torch' 2>/dev/null \
+	  || $(PIP) 'torch==2.13.0+cpu' 2>/dev/null \
+	  || { test -n "$(TORCH_INDEX)" && $(PIP) --extra-index-url "$(TORCH_INDEX)" 'torch==2.13.0'; } \
+	  || $(PIP) 'torch==2.13.0'
+	touch $@
+
+$(VENV)/.demo: $(FILES) | $(VENV)/.torch
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(FILES) | $(VENV)/.torch
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(FILES) | $(VENV)/.dev
+	$(PIP) --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

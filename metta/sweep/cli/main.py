@@ -1,0 +1,135 @@
+"""The command `metta-sweep`: read the arguments, call one function, show the result.
+
+Exit codes: 0; 1: a run failed; 2: wrong usage or a broken contract; 3: our own mistake; 130: Ctrl-C.
+Nothing but click is imported here; a command imports what it needs, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from metta.sweep.errors import InternalError, MettaSweepError, UsageError
+
+DEBUG = "METTA_SWEEP_DEBUG"
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """A group that suggests the nearest command, and knows the version only when asked."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            from metta.sweep.contracts.diagnostics import nearest
+
+            known = self.list_commands(ctx)
+            near = nearest(name, known)
+            hint = f' (did you mean "{near}"?)' if near else f"; there is {', '.join(known)}"
+            raise UsageError(f'no such command "{name}"{hint}')
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"metta-sweep {version('metta-sweep')}")
+        ctx.exit()
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def cli() -> None:
+    """Typed pipelines, sweeps and experiments: check, compile and draw them."""
+
+
+@cli.command("compile", short_help="Check a pipeline, describe it, draw it.")
+@click.argument("target", metavar="FILE[:NAME]")
+@click.option("--graph", "drawn", is_flag=True, help="Draw the pipeline.")
+@click.option("--source", is_flag=True, help="Print the Python that was generated.")
+@click.option(
+    "--format", "format", metavar="FORMAT", help="Of the drawing: svg (default), png, pdf, dot, mermaid or json."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write: by default text to standard output, a picture to <pipeline>.<format>; - is standard output.",
+)
+def compile_command(target: str, drawn: bool, source: bool, format: str | None, output: str | None) -> None:
+    """Check the pipelines of FILE and compile them.
+
+    NAME picks one: a variable, an Experiment class, or a function that returns a pipeline. Without options the inputs,
+    the result and the stages are described.
+    """
+    from metta.sweep.cli.compile import compile_file
+
+    compile_file(target, drawn=drawn, source=source, format=format, output=output)
+
+
+@cli.command("check", short_help="Find every mistake in the pipelines of files and directories.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--format", "format", metavar="FORMAT", default="text", help="text (default), json or github.")
+def check_command(paths: tuple[str, ...], format: str) -> None:
+    """Check all pipelines in the files named, and in directories in every file that imports metta.sweep.
+
+    The files are imported, the pipelines are not run. Exit code 2 if there is an error; notes do not count.
+    """
+    from metta.sweep.cli.check import check_files
+
+    if check_files(paths, format):
+        raise click.exceptions.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code.
+
+    Args:
+        arguments: without the program's name; None for those of the process.
+    """
+    try:
+        return _exit_code(cli.main(arguments, prog_name="metta-sweep", standalone_mode=False))
+    except MettaSweepError as error:
+        if isinstance(error, InternalError):
+            _debug()
+        click.echo(f"error: {error}" if len(str(error).splitlines()) == 1 else str(error), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); the interpreter must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        _debug()
+        internal = InternalError(f"{type(error).__name__}: {error}")
+        click.echo(f"error: {internal}\nset {DEBUG}=1 to see the traceback", err=True)
+        return internal.exit_code
+
+
+def _exit_code(returned: object) -> int:
+    """Without standalone mode click returns the code of `ctx.exit()`, or what the command returned."""
+    return returned if isinstance(returned, int) else 0
+
+
+def _debug() -> None:
+    if os.environ.get(DEBUG, "") not in ("", "0"):
+        import traceback
+
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

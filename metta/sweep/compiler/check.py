@@ -1,0 +1,157 @@
+"""Every mistake of every pipeline of every file, in one go: what `metta-sweep check` does."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Iterator
+
+from metta.sweep.compiler.load import Candidate, LoadError, candidates, no_pipeline, outermost, user_module
+from metta.sweep.contracts.call_site import display_path
+from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, nearest
+from metta.sweep.errors import UsageError
+from metta.sweep.pipeline.builder import Pipeline
+from metta.sweep.pipeline.reporting import collecting
+
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "venv"})
+
+
+def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
+    """Check files, and in directories (recursively) every Python file that imports metta.sweep.
+
+    A pipeline that another one of the same file continues or contains is checked as a part of it. Importing a file runs
+    it, as Python does; the pipelines are not run.
+
+    Returns:
+        What was found, each finding once, sorted by file and line. A file that cannot be imported is an error with the
+        code "not-loaded"; a file that was named and has no pipeline is a note with the code "no-pipeline".
+
+    Raises:
+        UsageError: a path that does not exist.
+    """
+    found: dict[Diagnostic, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            for file in _python_files(path):
+                found.update(dict.fromkeys(check_file(file)))
+        elif os.path.isfile(path):
+            diagnostics = check_file(path, named=True)
+            found.update(dict.fromkeys(diagnostics))
+        else:
+            folder = os.path.dirname(path) or "."
+            near = nearest(os.path.basename(path), os.listdir(folder)) if os.path.isdir(folder) else None
+            hint = f' (did you mean "{os.path.join(os.path.dirname(path), near)}"?)' if near else ""
+            raise UsageError(f"there is no file or directory {path}{hint}")
+    return sorted(found, key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
+
+
+def check_file(file: str, *, named: bool = False) -> list[Diagnostic]:
+    """Check the pipelines of one file.
+
+    Args:
+        named: the user named this very file, so that it is worth a note if there is no pipeline in it.
+    """
+    with collecting() as collected:
+        try:
+            with user_module(file) as module:
+                made = list(_build(candidates(module), collected))
+                for _, pipeline in outermost(made):
+                    _stand(pipeline, collected)
+                if named and not made and not collected:
+                    collected[_of_file(file, "no-pipeline", no_pipeline(module), Severity.NOTE)] = None
+        except LoadError as error:
+            collected[_of_load_error(error)] = None
+        except ContractError as error:  # raised by the user's own code
+            collected.update(dict.fromkeys(error.diagnostics))
+        except UsageError as error:
+            collected[_of_file(file, "not-loaded", str(error), Severity.ERROR)] = None
+    return list(collected)
+
+
+def _build(found: Iterable[Candidate], collected: dict[Diagnostic, None]) -> Iterator[tuple[Candidate, Pipeline]]:
+    for candidate in found:
+        try:
+            yield candidate, candidate.build()
+        except LoadError as error:
+            collected[_of_load_error(error)] = None
+        except ContractError as error:
+            collected.update(dict.fromkeys(error.diagnostics))
+
+
+def _stand(pipeline: Pipeline, collected: dict[Diagnostic, None]) -> None:
+    """Apply the rules for the whole pipeline; what they find is collected on the way."""
+    try:
+        pipeline._standing()
+    except Exception:
+        # A pipeline with mistakes is replayed as if they were mended. Where that does not work out, the mistakes are
+        # what the user needs to hear of.
+        if not any(d.severity is Severity.ERROR for d in collected):
+            raise
+
+
+def _python_files(folder: str) -> Iterator[str]:
+    """Python files below the folder that import metta.sweep, sorted; not in hidden folders, caches, environments."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in _SKIPPED
+            and not os.path.exists(os.path.join(root, name, "pyvenv.cfg"))
+        )
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            if name.endswith(".py") and not name.startswith(".") and _imports_us(path):
+                yield path
+
+
+def _imports_us(path: str) -> bool:
+    """Whether the file says that it imports metta; one that mentions it and is no Python is checked, to report it."""
+    try:
+        with open(path, "rb") as opened:
+            source = opened.read()
+    except OSError:
+        return False
+    if b"metta" not in source:
+        return False
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return True
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            if any(name.name.split(".")[0] == "metta" for name in node.names):
+                return True
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            if node.module.split(".")[0] == "metta":
+                return True
+    return False
+
+
+def _of_load_error(error: LoadError) -> Diagnostic:
+    return Diagnostic(
+        "not-loaded",
+        error.file,
+        error.line,
+        pipeline="",
+        stage="",
+        expected="a file that can be imported",
+        found=error.reason,
+        remedy="",
+        message=error.reason,
+    )
+
+
+def _of_file(file: str, code: str, message: str, severity: Severity) -> Diagnostic:
+    return Diagnostic(
+        code,
+        display_path(os.path.abspath(file)),
+        1,
+        pipeline="",
+        stage="",
+        expected="a file with pipelines",
+        found="none",
+        remedy="",
+        message=message,
+        severity=severity,
+    )

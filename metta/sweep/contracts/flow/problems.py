@@ -1,0 +1,72 @@
+"""What the rules find, without a place in a file: the caller knows where its steps stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TypeVar
+
+from metta.sweep.contracts.flow.oracle import TypeOracle
+from metta.sweep.contracts.flow.state import State
+
+T = TypeVar("T")
+
+# A message's first line is cut to 200 characters; the list of fields takes what the rest leaves.
+_LIST_LIMIT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        code: a code of the language, such as "missing-field".
+        message: one sentence that names both sides.
+        argument: the keyword or position of the offending argument in the builder call; None: the call itself.
+        at: which builder call: "stage" (the step itself) or "through".
+        note: a note does not fail a build (`untyped-stage`, `timeout-isolates`).
+    """
+
+    code: str
+    message: str
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
+    argument: str | int | None = None
+    at: str = "stage"
+    note: bool = False
+
+    def on(self, argument: str | int | None, at: str = "stage") -> Problem:
+        """The same problem at another argument."""
+        return replace(self, argument=argument, at=at)
+
+
+def did_you_mean(name: str, candidates: list[str]) -> str:
+    """' (did you mean "trials"?)' where a candidate is near, else ''."""
+    near = get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def typed(name: str, tp: T | None, oracle: TypeOracle[T]) -> str:
+    """`name: type`, or the bare name where the type is not known."""
+    return name if tp is None else f"{name}: {oracle.describe(tp)}"
+
+
+def context_text(state: State[T], oracle: TypeOracle[T], limit: int = _LIST_LIMIT) -> str:
+    """The context in words: 'run_name: str, trials: list[Trial]' or 'a value of type list[int]'."""
+    parts: list[str] = []
+    if state.has_value and not (state.pure and len(state.fields)):
+        parts.append(f"the value {describe(state.value, oracle)}")
+    for name, known in state.fields.items():
+        parts.append(typed(name, known.type, oracle) + ("" if known.definite else " (maybe set)"))
+    if not parts:
+        return "nothing"
+    text = ", ".join(parts)
+    while len(text) > limit and len(parts) > 1:
+        parts.pop()
+        text = ", ".join(parts) + ", ..."
+    return text
+
+
+def describe(tp: T | None, oracle: TypeOracle[T]) -> str:
+    return "an unknown type" if tp is None else oracle.describe(tp)

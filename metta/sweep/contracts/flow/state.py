@@ -1,0 +1,130 @@
+"""What is known about the context at one point of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+_SMALL = 32
+
+
+class Field(NamedTuple, Generic[T]):
+    """One field of the context.
+
+    `type` is None where nothing is known about it (an un-annotated input). `origin` says in words what may leave
+    a maybe-set field unset ('the loop at "train" may run zero times').
+    """
+
+    type: T | None
+    definite: bool = True
+    origin: str = ""
+
+
+class PersistentMap(Generic[V]):
+    """A persistent mapping from names, in the order in which they were first set.
+
+    `set` returns a new map and shares the rest. Layers of geometrically falling size make n insertions cost
+    O(n log n) in all, so that a chain of n keyword contracts is built in (nearly) linear time; a plain copy of a
+    dict at each step would be quadratic.
+    """
+
+    __slots__ = ("_layers",)
+
+    def __init__(self, layers: tuple[dict[str, V], ...] = ()) -> None:
+        self._layers = layers
+
+    @classmethod
+    def of(cls, items: Mapping[str, V]) -> PersistentMap[V]:
+        return cls((dict(items),) if items else ())
+
+    def get(self, name: str) -> V | None:
+        for layer in reversed(self._layers):
+            found = layer.get(name)
+            if found is not None:
+                return found
+        return None
+
+    def set(self, name: str, value: V) -> PersistentMap[V]:
+        layers = self._layers
+        new = {name: value}
+        while layers and (len(layers[-1]) <= 2 * len(new) or len(layers[-1]) < _SMALL):
+            new = {**layers[-1], **new}
+            layers = layers[:-1]
+        return PersistentMap((*layers, new))
+
+    def as_dict(self) -> Mapping[str, V]:
+        """All items; not to be changed."""
+        if len(self._layers) == 1:
+            return self._layers[0]
+        merged: dict[str, V] = {}
+        for layer in self._layers:
+            merged.update(layer)
+        return merged
+
+    def items(self) -> Iterator[tuple[str, V]]:
+        return iter(self.as_dict().items())
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in layer for layer in self._layers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        return len(self.as_dict())
+
+
+EMPTY: PersistentMap[Any] = PersistentMap()
+
+FieldMap = PersistentMap[Field[T]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State(Generic[T]):
+    """The context at one point: its fields, its value, and how much is known.
+
+    Attributes:
+        fields: every field that is set, definitely or maybe.
+        value: the type of the last payload as a whole; meaningless without `has_value`.
+        own: the names of the value's own fields.
+        pure: the fields are exactly the value's own, so that the *whole* is the value itself.
+        open: the pipeline's inputs are not known yet; what is missing may still come.
+        unknown: an un-annotated stage has replaced the context; reads are not verified.
+        replaced_by: the stage that last replaced the context, for messages.
+        replacements: how many positional contracts were passed; nested pipelines compare it.
+        optional: optional inputs that only the first step may read.
+    """
+
+    fields: FieldMap[T] = EMPTY
+    value: T | None = None
+    has_value: bool = False
+    own: frozenset[str] = frozenset()
+    pure: bool = False
+    open: bool = False
+    unknown: bool = False
+    replaced_by: str = ""
+    replacements: int = 0
+    optional: Mapping[str, T | None] = field(default_factory=dict)
+
+    @property
+    def whole_is_value(self) -> bool:
+        """Whether the whole at this point is the value; otherwise it is the Context view."""
+        return self.has_value and self.pure
+
+    def with_fields(self, fields: FieldMap[T], *, pure: bool) -> State[T]:
+        """The same context with other fields: what a keyword contract does."""
+        return State(
+            fields,
+            self.value,
+            self.has_value,
+            self.own,
+            pure,
+            self.open,
+            self.unknown,
+            self.replaced_by,
+            self.replacements,
+        )

@@ -1,0 +1,13 @@
+"""Type forms: run-time annotations parsed into small frozen values, and the relations between them.
+
+    model       the values: Named, TupleOf, UnionOf, LiteralOf, CallableOf, TypeOf, Variable, ...
+    typeshed    what the standard library's classes do not say about themselves at run time
+    parse       annotation -> Form
+    render      Form -> annotation, and annotation -> text
+    hierarchy   generic parameters, their variance, and a class seen as one of its bases
+    members     attributes and methods, for protocols
+    callables   parameter lists
+    relation    "is a value of this type accepted there?"
+
+`metta.sweep.contracts.assignable` and `metta.sweep.contracts.unify` are the ways in.
+"""

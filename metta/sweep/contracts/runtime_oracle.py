@@ -1,0 +1,99 @@
+"""The type oracle over run-time annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any
+
+from metta.sweep.contracts import assignable as types
+from metta.sweep.contracts.flow import State, TypeOracle
+from metta.sweep.contracts.records import (
+    constructor_fields,
+    is_replaceable,
+    protocol_fields,
+    record_fields,
+)
+
+
+class RuntimeOracle(TypeOracle[Any]):
+    """Answers from annotations as they are found at run time.
+
+    Args:
+        context: the class of the Context view (it lives on a floor above).
+    """
+
+    def __init__(self, context: type) -> None:
+        self._context = context
+
+    def is_assignable(self, source: Any, target: Any, /) -> bool | None:
+        return types.is_assignable(source, target)
+
+    def join(self, members: Sequence[Any], /) -> Any:
+        return types.join(members)
+
+    def describe(self, tp: Any, /) -> str:
+        return types.describe(tp)
+
+    def fields_of(self, tp: Any, /) -> Mapping[str, tuple[Any, bool]] | None:
+        fields = record_fields(tp)
+        if fields is None:
+            return None
+        return {name: (f.type, f.required) for name, f in fields.items() if f.readable}
+
+    def constructor_of(self, tp: Any, /) -> Mapping[str, tuple[Any | None, bool]] | None:
+        taken = constructor_fields(tp)
+        if taken is None:
+            return None
+        fields = record_fields(tp) or {}
+        return {name: (fields[name].type if name in fields else None, needed) for name, needed in taken.items()}
+
+    def protocol_of(self, tp: Any, /) -> Mapping[str, Any] | None:
+        return protocol_fields(tp)
+
+    def unreplaceable(self, tp: Any, /) -> str | None:
+        return is_replaceable(tp)
+
+    def element_of(self, tp: Any, /) -> Any | None:
+        return types.element_of(tp)
+
+    def list_of(self, element: Any, /) -> Any:
+        return list[element]
+
+    def mapping_value(self, tp: Any, /) -> Any | None:
+        return types.mapping_value(tp)
+
+    def plain_tuple(self, tp: Any, /) -> Sequence[Any] | None:
+        return types.plain_tuple(tp)
+
+    def is_any(self, tp: Any, /) -> bool:
+        return tp is Any
+
+    def is_object(self, tp: Any, /) -> bool:
+        return tp is object
+
+    def is_none(self, tp: Any, /) -> bool:
+        return tp is NoneType or tp is None
+
+    def is_context(self, tp: Any, /) -> bool:
+        return tp is self._context
+
+    def view(self, state: State[Any], /) -> Any:
+        return self._context
+
+    def accepts(self, value: object, tp: Any, /) -> bool | None:
+        from metta.sweep.contracts.values import check_value
+
+        return check_value(value, tp) is None
+
+    def describe_value(self, value: object, /) -> str:
+        from metta.sweep.contracts.values import summarize
+
+        return summarize(value, 60)
+
+    def resolve(self, returns: Any, arguments: Sequence[tuple[Any, Any]], /) -> Any:
+        solved: dict[Any, Any] = {}
+        for pattern, actual in arguments:
+            for variable, form in types.unify(pattern, actual).items():
+                solved.setdefault(variable, form)
+        return types.substitute(returns, solved)

@@ -1,0 +1,56 @@
+"""Small things about processes that the fork server and its workers share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def die_with_parent(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send us a signal when our parent ends, where it can (Linux); exit if it ended already.
+
+    It is the thread that started us which counts as the parent, so that thread must live as long as we may.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of grandchildren whose parent ended, so that they are reaped in containers without an init."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def kill_group(group: int, number: int) -> None:
+    """Send a signal to a process group; one that is gone is no error."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter for a group of zombies
+        return
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed in our control group for want of memory; 0 where it does not say."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
+        if "memory" in groups:  # version 1
+            path = f"/sys/fs/cgroup/memory{groups['memory']}/memory.oom_control"
+        else:
+            path = f"/sys/fs/cgroup{groups['']}/memory.events"
+        with open(path) as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, StopIteration, ValueError, KeyError):
+        return 0

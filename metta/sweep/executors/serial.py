@@ -1,0 +1,165 @@
+"""Calls, results and exceptions on their way through the private pipe between a driver and its worker.
+
+Importable functions and classes travel by reference. Those of `__main__`, of a notebook, of a function's body and of
+modules that a fresh process could not import travel by value (cloudpickle): a worker never runs the user's
+script again. Pickle is right here, and only here: both ends are one program, the pipe is private, nothing of
+it reaches a disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import traceback
+import weakref
+from dataclasses import dataclass
+from types import FunctionType, TracebackType
+from typing import Any, Final
+
+import cloudpickle
+
+from metta.sweep.errors import ContractViolation, UserError
+from metta.sweep.trial import FailureReason
+
+MESSAGE_LIMIT: Final = 500
+TRACEBACK_LIMIT: Final = 50_000
+EXCEPTION_LIMIT: Final = 1_000_000
+"""Bytes: a larger pickled exception stays in the worker, its text travels."""
+
+_sent_classes: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+class UnstorableError(UserError):
+    """A value cannot travel to another process; the text says which and why."""
+
+
+class _Pickler(cloudpickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, FunctionType | type):
+            _send_by_value_if_not_importable(obj.__module__)
+            if isinstance(obj, type):
+                _sent_classes.add(obj)
+        return super().reducer_override(obj)
+
+
+class _KeepingUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return functools.partial(_fill_class, found) if name == "_class_setstate" else found
+
+
+def _fill_class(fill: Any, cls: type, state: object) -> type:
+    """Fill a class that came by value, unless we sent it ourselves and it came back.
+
+    cloudpickle recognizes a class that was sent away and returns (so `isinstance` holds), but then sets all its
+    attributes again: the methods of the user's class would silently become copies with globals of their own.
+    """
+    if cls not in _sent_classes:
+        fill(cls, state)
+    return cls
+
+
+@functools.cache
+def _send_by_value_if_not_importable(module: str | None) -> None:
+    """Have a module pickled by value that a fresh process with our `sys.path` could not import, or not the same."""
+    loaded = sys.modules.get(module) if module else None
+    if module is None or loaded is None or module == "__main__":
+        return  # cloudpickle sends these by value itself
+    origin = getattr(loaded, "__file__", None)
+    if origin is None:
+        return  # built in, or made by an extension module
+    parent = sys.modules.get(module.rpartition(".")[0])
+    path = getattr(parent, "__path__", None) if "." in module else None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(module, path) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            if spec.origin == origin or not spec.has_location:
+                return
+            break
+    cloudpickle.register_pickle_by_value(loaded)
+
+
+def dumps(value: object, what: str) -> bytes:
+    """Pickle a value; `what` names it in the error.
+
+    Raises:
+        UnstorableError: it cannot be pickled.
+    """
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer, protocol=5).dump(value)
+    except Exception as error:  # whatever a user's __reduce__ raises
+        raise UnstorableError(f"{what} cannot be sent to another process: {one_line(error)}") from error
+    return buffer.getvalue()
+
+
+def loads_in_worker(data: bytes) -> Any:
+    """Unpickle what the driver sent. Runs the user's code and raises what that raises."""
+    return pickle.loads(data)
+
+
+def loads_in_driver(data: bytes) -> Any:
+    """Unpickle what a worker sent, keeping the driver's own classes as they are. Raises what the user's code raises."""
+    return _KeepingUnpickler(io.BytesIO(data)).load()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """An exception as it travels: text that always arrives, and the exception itself where that is possible."""
+
+    reason: FailureReason
+    message: str
+    traceback: str
+    pickled: bytes | None
+
+
+def describe_error(error: BaseException, frames: TracebackType | None) -> ErrorText:
+    """The text of an exception, never raising and never huge.
+
+    `frames` are the part of its traceback that is shown.
+    """
+    try:
+        pickled = dumps(error, "the exception") if isinstance(error, Exception) else None
+    except UnstorableError:
+        pickled = None
+    if pickled is not None and len(pickled) > EXCEPTION_LIMIT:
+        pickled = None
+    return ErrorText(reason_of(error), one_line(error), _format(error, frames), pickled)
+
+
+def reason_of(error: BaseException) -> FailureReason:
+    """The failure reason that an exception of the user's code stands for."""
+    if isinstance(error, ContractViolation):
+        return FailureReason.CONTRACT
+    # torch has its own class for a full device; torch itself may not be loaded.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return FailureReason.OOM
+    return FailureReason.USER_ERROR
+
+
+def one_line(error: BaseException) -> str:
+    """`ValueError: no such layer`, shortened; also for exceptions whose `__str__` explodes."""
+    if isinstance(error, SystemExit):
+        return f"the task called sys.exit({error.code!r:.100})"
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"(its __str__ raised {type(broken).__name__})"
+    text = " ".join(text[: 4 * MESSAGE_LIMIT].split())
+    if len(text) > MESSAGE_LIMIT:
+        text = text[: MESSAGE_LIMIT - 1] + "…"
+    name = type(error).__qualname__
+    return f"{name}: {text}" if text else name
+
+
+def _format(error: BaseException, frames: TracebackType | None) -> str:
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception as broken:  # a __cause__ that is a property, a __repr__ that raises, ...
+        text = f"{one_line(error)}\n(its traceback cannot be formatted: {one_line(broken)})\n"
+    if len(text) > TRACEBACK_LIMIT:
+        half = TRACEBACK_LIMIT // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    return text

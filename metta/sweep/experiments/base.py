@@ -1,0 +1,186 @@
+"""Experiment: a pipeline with a name and parameters, that runs, is tuned, and stands as a stage of another."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Generic, Self, cast, get_args, get_origin
+
+from typing_extensions import TypeVar
+
+from metta.sweep.errors import UsageError
+from metta.sweep.experiments.run import Run
+from metta.sweep.pipeline.builder import Pipeline as Pipeline
+from metta.sweep.pipeline.context import Context
+from metta.sweep.trial import Trial
+
+if TYPE_CHECKING:
+    from metta.sweep.contracts.signature import Parameter, Signature
+    from metta.sweep.pipeline.steps import StageView
+    from metta.sweep.space import Distribution
+
+R = TypeVar("R", default=Any)
+
+
+class Experiment(Generic[R]):
+    """The base of all experiments; `R` is what its run gives.
+
+    A subclass writes `pipeline()`, whose stages are usually its own methods:
+
+        class MyExperiment(Experiment[float]):
+            def pipeline(self) -> Pipeline:
+                return Pipeline().stage("load", self.load).through(data=Data).stage("train", self.train)
+
+    Attributes:
+        name: names the experiment in messages, drawings and results; by default the name of its class.
+    """
+
+    name: str = ""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def pipeline(self) -> Pipeline:
+        """What the experiment does. This is what runs and what is drawn.
+
+        Raises:
+            UsageError: the subclass has not written it.
+        """
+        kind = type(self).__name__
+        raise UsageError(f"{kind} has no pipeline: write `def pipeline(self) -> Pipeline` in class {kind}")
+
+    def run(self, *args: Any, **inputs: Any) -> Run[R]:
+        """Start the experiment on the driver: `await` the answer, or read its `value` or attributes.
+
+        Args:
+            args: the input value of a pipeline declared as `Pipeline(T)`.
+            inputs: the inputs of its pipeline.
+
+        Raises:
+            ContractError: the pipeline is wrong; nothing was run.
+        """
+        graph = self.pipeline().compile()
+        return Run.start(graph.arun(*args, **inputs), self.name)
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """What a sweep may tune: dot path -> distribution. Nothing, unless a subclass says so."""
+        return {}
+
+    def with_params(self, params: Mapping[str, Any]) -> Self:
+        """A copy with parameters set by dot path.
+
+        "optimizer.beta" sets `beta` of a copy of the attribute `optimizer`. Where there is no attribute for the
+        head of a path, its last segment counts: "trainer.learning_rate" sets `learning_rate`.
+
+        Raises:
+            UsageError: a path leads to no attribute; the message names the nearest one.
+        """
+        changed = self
+        for path, value in params.items():
+            changed = _with(changed, _steps_to(changed, path), value)
+        return changed
+
+    def check_params(self, paths: Iterable[str]) -> None:
+        """Find a wrong path before anything runs: the paths are those that `with_params` will be given.
+
+        Raises:
+            UsageError: a path leads to no attribute; the message names the nearest one.
+        """
+        if type(self).with_params is Experiment.with_params:  # else the subclass knows better
+            for path in paths:
+                _steps_to(self, path)
+
+    def evaluate(self, trial: Trial) -> float | Mapping[str, float] | None:
+        """One trial of a sweep over this experiment; called in a worker process.
+
+        The trial's parameters are applied and the pipeline runs. Where it has an input `trial`, it gets the trial,
+        and may report, save and load through it.
+
+        Returns:
+            The result if it is a number, else the numbers in it: of a mapping, a record, a context. None without any.
+        """
+        pipeline = self.with_params(trial.params).pipeline()
+        inputs = {"trial": trial} if "trial" in _input_types(pipeline) else {}
+        return numbers_in(pipeline.compile().run(**inputs))
+
+    def __metta_stage__(self) -> StageView:
+        """How the experiment stands as a stage: a call that gives what its run gives, drawn as its own graph."""
+        from metta.sweep.pipeline.steps import StageView
+
+        pipeline = self.pipeline()
+        return StageView(pipeline, self.run, self._signature(pipeline))
+
+    def _signature(self, pipeline: Pipeline) -> Signature[Any]:
+        from metta.sweep.contracts.signature import Kind, Parameter, Signature, signature_of
+
+        own = signature_of(self.run)
+        parameters: tuple[Parameter[Any], ...]
+        if own is not None and type(self).run is not Experiment.run:
+            parameters = own.parameters
+        else:
+            parameters = tuple(
+                Parameter(name, Kind.KEYWORD_ONLY, tp, True) for name, tp in _input_types(pipeline).items()
+            )
+        return Signature(f"{type(self).__name__}.run", parameters, _result_type(type(self)), is_async=True)
+
+
+def numbers_in(outcome: object) -> float | dict[str, float] | None:
+    """What a sweep can use of an experiment's result: itself if it is a number, else its fields that are."""
+    if isinstance(outcome, int | float):
+        return float(outcome)
+    if isinstance(outcome, Mapping):
+        fields: Mapping[str, object] = outcome
+    elif isinstance(outcome, Context):
+        fields = outcome._asdict()
+    else:
+        from metta.sweep.contracts.records import read_fields
+
+        fields = read_fields(outcome, type(outcome))
+    return {name: float(value) for name, value in fields.items() if isinstance(value, int | float)} or None
+
+
+def _steps_to(target: object, path: str) -> tuple[str, ...]:
+    """The attributes that `path` leads through, from `target` on."""
+    head, _, rest = path.partition(".")
+    if rest and hasattr(target, head):
+        return head, *_steps_to(getattr(target, head), rest)
+    last = path.rpartition(".")[2]
+    if last.startswith("_") or not hasattr(target, last):
+        names = [name for name in vars(target) if not name.startswith("_")]
+        near = get_close_matches(last, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
+        raise UsageError(f"{type(target).__name__} has no parameter {last!r} (for {path!r}): {hint}")
+    return (last,)
+
+
+def _with(target: Any, steps: tuple[str, ...], value: object) -> Any:
+    name, *rest = steps
+    return _set(target, name, _with(getattr(target, name), tuple(rest), value) if rest else value)
+
+
+def _set(target: Any, name: str, value: object) -> Any:
+    """A copy of `target` with one attribute changed; a dataclass checks its values again."""
+    if dataclasses.is_dataclass(target) and name in {field.name for field in dataclasses.fields(target) if field.init}:
+        return dataclasses.replace(cast("Any", target), **{name: value})
+    changed = copy.copy(target)
+    setattr(changed, name, value)
+    return changed
+
+
+def _result_type(kind: type[Any]) -> Any:
+    """`R` of the nearest `Experiment[R]` among the bases; Any where none is given."""
+    for cls in kind.__mro__:
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Experiment:
+                found = get_args(base)[0]
+                return Any if isinstance(found, TypeVar) else found
+    return Any
+
+
+def _input_types(pipeline: Pipeline) -> Mapping[str, Any]:
+    """The fields that the pipeline is given; none for one that takes a whole value."""
+    return getattr(pipeline._standing_inputs().contract, "fields", {})

@@ -1,0 +1,267 @@
+"""What a sweep gives: its trials, the best of them, and why others failed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from metta.sweep.errors import MissingExtraError, RunError, UsageError
+from metta.sweep.experiments.run import OwnRun
+from metta.sweep.goal import Objectives, ranked
+from metta.sweep.report.live import clock, number_text, shorten, value_text
+from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A finished sweep as data.
+
+    Attributes:
+        name: of the sweep.
+        objectives: what was optimized.
+        trials: all of them, `trials[i].id == i`.
+        seconds: wall time.
+        seed: what its random choices were drawn from; the same seed repeats the sweep.
+        ended: why it ended, as a phrase.
+        recomputed: units of resource run again because a trial had saved no state.
+    """
+
+    name: str
+    objectives: Objectives
+    trials: tuple[Trial, ...]
+    seconds: float
+    seed: int
+    ended: str
+    recomputed: int = 0
+
+
+class SweepResult(OwnRun["SweepResult", SweepRecord]):
+    """The result of a sweep, and the handle to it while it runs: every attribute waits for the end.
+
+    `best_*` speak of the best trial among those that reached the largest resource, failed ones excepted.
+    They raise RunError where no trial has a score, and UsageError for several objectives.
+    """
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self._record.name
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials in the order they were started: `trials[i].id == i`."""
+        return self._record.trials
+
+    @property
+    def seed(self) -> int:
+        """The seed that repeats this sweep."""
+        return self._record.seed
+
+    @property
+    def seconds(self) -> float:
+        """Wall time in seconds."""
+        return self._record.seconds
+
+    @property
+    def ended(self) -> str:
+        """Why the sweep ended, as a phrase."""
+        return self._record.ended
+
+    @property
+    def recomputed(self) -> int:
+        """Units of resource that were run again because a trial had saved no state."""
+        return self._record.recomputed
+
+    @property
+    def ranking(self) -> tuple[Trial, ...]:
+        """The trials with a score, best first: by resource reached, then by score.
+
+        With several objectives the score ranks by front of non-domination, then by crowding distance.
+        """
+        return _ranking(self._record)
+
+    @property
+    def best_trial(self) -> Trial:
+        """The best trial."""
+        record = self._record
+        if not record.objectives.is_single:
+            keys = ", ".join(record.objectives.keys)
+            raise UsageError(f"several objectives ({keys}) have no best trial: look at `ranking`")
+        ranking = _ranking(record)
+        if not ranking:
+            why = "; ".join(_failure_lines(record)) or f"{len(record.trials)} trials were started"
+            raise RunError(f'sweep "{record.name}" has no trial with a score: {why}')
+        return ranking[0]
+
+    @property
+    def best_params(self) -> Params:
+        """The parameters of the best trial."""
+        return self.best_trial.params
+
+    @property
+    def best_score(self) -> float:
+        """The score of the best trial."""
+        score = self.best_trial.score
+        assert isinstance(score, float)  # `_ranking` keeps trials with a score, and there is one objective
+        return score
+
+    @property
+    def best_metric(self) -> float:
+        """The same as `best_score`: the best trial's value of the metric that the sweep optimized."""
+        return self.best_score
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """Every trial that has an outcome, with it: what another optimizer can be warm-started from."""
+        return tuple(
+            Observation(trial, Result(trial.score, trial.cost, trial.failure))
+            for trial in self.trials
+            if trial.score is not None or trial.failure is not None
+        )
+
+    @property
+    def failures(self) -> Mapping[FailureReason, tuple[Trial, ...]]:
+        """The failed trials by reason; `trial.failure` has message and traceback."""
+        return _failures(self.trials)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row per trial: trial, state, score(s), step, cost, failure, and every parameter by its path."""
+        return [_row(trial, self._record.objectives) for trial in self.trials]
+
+    def to_dataframe(self) -> Any:
+        """`rows()` as a `pandas.DataFrame`.
+
+        Raises:
+            MissingExtraError: pandas is not installed; `rows()` needs nothing.
+        """
+        from importlib import import_module
+
+        try:
+            pandas = import_module("pandas")
+        except ImportError as missing:
+            raise MissingExtraError("SweepResult.to_dataframe()", "pandas") from missing
+        return pandas.DataFrame(self.rows())
+
+    def print_table(self, top: int = 10) -> None:
+        """Print the `top` best trials, what failed and why, and how the sweep ended."""
+        from rich.console import Console
+
+        self._print(Console(), top)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        self._print(Console(file=text, width=WIDTH, color_system=None, force_terminal=False), 10)
+        return text.getvalue().rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        from html import escape
+
+        record = self._record
+        head, body = _table(record, 10)
+        cells = "".join(f"<th>{escape(title)}</th>" for title in head)
+        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+        notes = "".join(f"<p>{escape(line)}</p>" for line in (_summary(record), *_failure_lines(record)))
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>{notes}"
+
+    def _print(self, console: Any, top: int) -> None:
+        record = self._record
+        console.print(_rich_table(*_table(record, top), title=record.name))
+        for line in (_summary(record), *_failure_lines(record)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _ranking(record: SweepRecord) -> tuple[Trial, ...]:
+    scored = [
+        trial for trial in record.trials if trial.state is not TrialState.FAILED and Result(trial.score).is_usable
+    ]
+    order: list[Trial] = []
+    for step in sorted({trial.step for trial in scored}, reverse=True):
+        losses = [(t.id, record.objectives.losses(t.score)) for t in scored if t.step == step and t.score is not None]
+        order.extend(record.trials[number] for number in ranked(losses))
+    return tuple(order)
+
+
+def _failures(trials: Sequence[Trial]) -> dict[FailureReason, tuple[Trial, ...]]:
+    failed = [(trial.failure.reason, trial) for trial in trials if trial.failure is not None]
+    reasons = dict.fromkeys(reason for reason, _ in failed)
+    return {reason: tuple(trial for why, trial in failed if why is reason) for reason in reasons}
+
+
+def _row(trial: Trial, objectives: Objectives) -> dict[str, Any]:
+    score = trial.score
+    scores = dict(score) if isinstance(score, Mapping) else {objectives.keys[0]: score}
+    failure = trial.failure
+    return {
+        "trial": trial.id,
+        "state": trial.state.value,
+        **scores,
+        "step": trial.step,
+        "cost": trial.cost,
+        "failure": None if failure is None else f"{failure.reason.value}: {failure.message}",
+        **trial.params,
+    }
+
+
+def _table(record: SweepRecord, top: int) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells of the final table: the best trials, one column per parameter."""
+    best = _ranking(record)[:top]
+    paths = list(dict.fromkeys(path for trial in best for path in trial.params))
+    ends = [path.rpartition(".")[2] for path in paths]
+    titles = [end if ends.count(end) == 1 else path for end, path in zip(ends, paths, strict=True)]
+    head = ["trial", *record.objectives.keys, "step", "state", *titles]
+    body = [
+        [
+            str(trial.id),
+            *(number_text(value) for value in record.objectives.values(trial.score)),
+            str(trial.step),
+            trial.state.value,
+            *(value_text(trial.params[path]) if path in trial.params else "" for path in paths),
+        ]
+        for trial in best
+        if trial.score is not None
+    ]
+    return head, body
+
+
+def _rich_table(head: list[str], body: list[list[str]], title: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
+    for name in head:
+        table.add_column(Text(name), justify="left" if name == "state" else "right")
+    for row in body:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _summary(record: SweepRecord) -> str:
+    states = [trial.state for trial in record.trials]
+    told = ", ".join(f"{states.count(state)} {state.value}" for state in dict.fromkeys(states))
+    epochs = sum(trial.step for trial in record.trials) + record.recomputed
+    again = f" ({record.recomputed} of them again, no state was saved)" if record.recomputed else ""
+    return (
+        f"{len(record.trials)} trials ({told or 'none'}), {epochs} steps{again} in {clock(record.seconds)}; "
+        f"seed {record.seed}; {record.ended}"
+    )
+
+
+def _failure_lines(record: SweepRecord) -> list[str]:
+    """One line per reason, with the first trial's message."""
+    lines = []
+    for reason, trials in _failures(record.trials).items():
+        first = trials[0]
+        message = first.failure.message if first.failure is not None else ""
+        lines.append(shorten(f"failed, {reason.value}: {len(trials)} (trial {first.id}: {message})", 200))
+    return lines

@@ -1,0 +1,302 @@
+"""SweepExperiment: search the parameters of another experiment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from metta.sweep.errors import UsageError
+from metta.sweep.executors.base import Event, Executor
+from metta.sweep.executors.objective import Objective
+from metta.sweep.experiments.base import Experiment, Pipeline
+from metta.sweep.experiments.budget import Budget
+from metta.sweep.experiments.ledger import Ledger
+from metta.sweep.experiments.results import SweepRecord, SweepResult
+from metta.sweep.experiments.session import (
+    Move,
+    Session,
+    Standing,
+    begin,
+    conclude,
+    decide,
+    launch,
+    observe,
+    stopwatch,
+    suggest,
+    wait,
+)
+from metta.sweep.experiments.training import TrainingExperiment
+from metta.sweep.goal import Goal, Objectives
+from metta.sweep.optimizers.base import Optimizer
+from metta.sweep.report.events import Listener, SweepEvent
+from metta.sweep.report.live import live_view
+from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.trial import Trial
+
+if TYPE_CHECKING:
+    from metta.sweep.runtime.compiled import CompiledGraph
+    from metta.sweep.space import Distribution, SearchSpace
+
+DEFAULT_TRIALS = 100
+"""Configurations of `run()` without a budget, where the scheduler has no natural end."""
+
+UNLIMITED_SLOTS = 1_000
+"""Trials at once where neither the executor nor the scheduler sets a limit."""
+
+
+class SweepExperiment(Experiment[SweepResult]):
+    """Searches the parameters of `base_experiment`.
+
+    Args:
+        base_experiment: what a trial runs: a function of a Trial (plain, generator or async), or an Experiment, its
+            class or an instance. Default: `TrainingExperiment`.
+        name: for messages, drawings and the result.
+        search_space: dot path -> distribution; None for the optimizer's own, else the base experiment's `tunables()`.
+        optimizer: suggests configurations; default: `RandomOptimizer`. The run works on a copy.
+        scheduler: decides what runs how long; default: `AsynchronousScheduler`. The run works on a copy.
+        executor: where trials run, an instance that stays open, or its class; default: `LocalExecutor`, a worker
+            process per core.
+        metric_key: the reported metric to optimize.
+        goal: "maximize", "minimize", or a mapping metric -> direction for several objectives.
+        cost_key: the reported metric that holds a trial's cost so far; None for seconds.
+        seed: makes the sweep repeatable where the order of events is; None to draw one.
+        store: a folder for the trials' saved states and logs; None for one that is removed afterwards.
+
+    Raises:
+        UsageError: an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        base_experiment: Experiment[Any] | type[Experiment[Any]] | Objective = TrainingExperiment,
+        *,
+        name: str = "sweep",
+        search_space: SearchSpace | Mapping[str, object] | None = None,
+        optimizer: Optimizer | None = None,
+        scheduler: Scheduler | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
+        metric_key: str = "score",
+        goal: Goal = "maximize",
+        cost_key: str | None = None,
+        seed: int | None = None,
+        store: str | Path | None = None,
+    ) -> None:
+        from metta.sweep.executors.local import LocalExecutor
+        from metta.sweep.optimizers import RandomOptimizer
+        from metta.sweep.schedulers import AsynchronousScheduler
+        from metta.sweep.space import SearchSpace
+
+        self.name = name
+        self.base_experiment = _base(base_experiment)
+        self.search_space = None if search_space is None else SearchSpace.of(search_space)
+        self.optimizer: Optimizer = _checked("optimizer", optimizer or RandomOptimizer(), Optimizer)
+        self.scheduler: Scheduler = _checked("scheduler", scheduler or AsynchronousScheduler(), Scheduler)
+        self.executor = executor or LocalExecutor
+        self.objectives = Objectives.of(goal, metric_key)
+        self.goal: Goal = goal
+        self.cost_key = cost_key
+        self.seed = seed
+        self.store = None if store is None else Path(store)
+
+    def pipeline(self) -> Pipeline:
+        """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.
+
+        An override may add hooks and stages; it has to take the session and end in a SweepRecord.
+        """
+        return (
+            Pipeline(session=Session)
+            .stage("begin", begin)
+            .through(standing=Standing)
+            .loop_while(lambda now: not now.standing.over)
+            .stage("decide", decide)
+            .through(move=Move)
+            .stage("suggest", suggest)
+            .through(suggested=list[Trial])
+            .stage("launch", launch)
+            .through(launched=list[Trial])
+            .stage("wait", wait)
+            .through(events=list[Event])
+            .stage("observe", observe)
+            .through(standing=Standing)
+            .end_loop()
+            .stage("conclude", conclude)
+            .through(SweepRecord)
+        )
+
+    def run(self, budget: int | Budget | None = None, *, progress: bool | Listener = False) -> SweepResult:
+        """Start the sweep: `await` the result, or read its attributes.
+
+        Args:
+            budget: configurations to start, or a `Budget`; None for the scheduler's natural end, else 100.
+            progress: True for a live view on standard error; or a function that hears every event.
+
+        Raises:
+            UsageError: the budget, the space or the optimizer cannot be used; nothing was run.
+            ContractError: an overridden pipeline is wrong; nothing was run.
+        """
+        limits = self._limits(budget)
+        optimizer, scheduler, seed = self._bound()
+        graph = self.pipeline().compile()
+        main = self._main(graph, optimizer, scheduler, limits, seed, _listener(progress))
+        return SweepResult.start(main, self.name)
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """What a sweep of sweeps may tune: the batch size, where the scheduler has one."""
+        from metta.sweep.space import Integer
+
+        return {"scheduler.batch_size": Integer(1, 16)} if hasattr(self.scheduler, "batch_size") else {}
+
+    def evaluate(self, trial: Trial) -> float:
+        """One trial of a sweep of sweeps: a whole sweep, judged by its best score."""
+        return self.with_params(trial.params).run().best_score
+
+    def _limits(self, budget: int | Budget | None) -> Budget:
+        limits = Budget.of(budget)
+        if limits == Budget():
+            return replace(limits, trials=self.scheduler.natural_budget or DEFAULT_TRIALS)
+        if not self.objectives.is_single and (limits.target_score is not None or limits.patience is not None):
+            raise UsageError("Budget(target_score=, patience=) need a single objective; this sweep has several")
+        return limits
+
+    def _bound(self) -> tuple[Optimizer, Scheduler, int]:
+        """Fresh copies of optimizer and scheduler that know the space, the goal and the seed."""
+        seed = secrets.randbits(32) if self.seed is None else self.seed
+        space: Any = self.search_space
+        if space is not None and self.optimizer.search_space not in (None, space):
+            raise UsageError("the sweep and its optimizer have different search spaces: give it to one of them")
+        if space is None and isinstance(self.base_experiment, Experiment):
+            space = self.base_experiment.tunables() or None
+        optimizer = self.optimizer.copy()
+        optimizer.bind(search_space=space, goal=self.goal, seed=seed)
+        if isinstance(self.base_experiment, Experiment) and optimizer.search_space is not None:
+            # A misspelt path is an error here, before anything runs.
+            self.base_experiment.check_params(optimizer.search_space)
+        scheduler = self.scheduler.copy()
+        scheduler.bind(objectives=self.objectives, seed=seed)
+        return optimizer, scheduler, seed
+
+    async def _main(
+        self,
+        graph: CompiledGraph,
+        optimizer: Optimizer,
+        scheduler: Scheduler,
+        limits: Budget,
+        seed: int,
+        tell: Listener,
+    ) -> SweepRecord:
+        clock = stopwatch()
+        run_id = uuid.uuid4().hex[:12]
+        async with _opened(self.executor) as executor, _folder(self.store, self.name, run_id) as folder:
+            slots = min(n for n in (executor.capacity, scheduler.max_parallel, UNLIMITED_SLOTS) if n is not None)
+            ledger = Ledger(
+                optimizer=optimizer,
+                scheduler=scheduler,
+                objectives=self.objectives,
+                budget=limits,
+                slots=slots,
+                cost_key=self.cost_key,
+                clock=clock,
+                tell=tell,
+            )
+            session = Session(
+                name=self.name,
+                seed=seed,
+                ledger=ledger,
+                scheduler=scheduler,
+                objective=_objective(self.base_experiment),
+                executor=executor,
+                folder=folder,
+                run_id=run_id,
+                clock=clock,
+                tell=tell,
+            )
+            try:
+                record = await graph.arun(session=session)
+            except BaseException as error:
+                session.end(error)
+                raise
+            finally:
+                await session.close()
+            session.end(None)
+            return cast("SweepRecord", record)
+
+
+def _base(base: object) -> Experiment[Any] | Objective:
+    if isinstance(base, type) and issubclass(base, Experiment):
+        return base()
+    if isinstance(base, Experiment) or callable(base):
+        return base
+    raise UsageError(f"base_experiment={base!r}: expected a function of a trial, an Experiment class or an Experiment")
+
+
+def _objective(base: Experiment[Any] | Objective) -> Objective:
+    return base.evaluate if isinstance(base, Experiment) else base
+
+
+def _checked(name: str, value: object, kind: type[Any]) -> Any:
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, type) and issubclass(value, kind):
+        raise UsageError(f"{name}={value.__name__} is a class: write {name}={value.__name__}(...)")
+    raise UsageError(f"{name}={value!r}: expected a {kind.__name__}")
+
+
+def _listener(progress: bool | Listener) -> Listener:
+    if isinstance(progress, bool):
+        return live_view() if progress else _silent
+    return _guarded(progress)
+
+
+def _silent(event: SweepEvent) -> None:
+    pass
+
+
+def _guarded(listener: Listener) -> Listener:
+    """Whoever looks on must not end the sweep by an exception of his own."""
+
+    def tell(event: SweepEvent) -> None:
+        try:
+            listener(event)
+        except Exception:
+            logging.getLogger("metta.sweep").exception("a progress listener failed at %r", event)
+
+    return tell
+
+
+@contextlib.asynccontextmanager
+async def _opened(executor: Executor | Callable[[], Executor]) -> AsyncIterator[Executor]:
+    """The executor given, which its owner closes; or a new one, closed when the sweep is over."""
+    if not isinstance(executor, type) and hasattr(executor, "submit"):
+        yield cast("Executor", executor)
+        return
+    own = cast("Callable[[], Executor]", executor)()
+    try:
+        yield own
+    finally:
+        # Closing waits for the processes' ends; a second Ctrl-C must not leave them behind.
+        await asyncio.shield(asyncio.to_thread(own.close))
+
+
+@contextlib.asynccontextmanager
+async def _folder(store: Path | None, name: str, run_id: str) -> AsyncIterator[Path]:
+    """A folder of the run's own inside `store`; a temporary one, removed afterwards, without a store."""
+    if store is None:
+        folder = Path(tempfile.mkdtemp(prefix="metta-sweep-"))
+        try:
+            yield folder
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    else:
+        folder = store / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}-{run_id}"
+        folder.mkdir(parents=True, mode=0o700)
+        yield folder

@@ -1,0 +1,66 @@
+"""From what the rules found to diagnostics with a file and a line: raised, or collected by `metta-sweep check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, Site
+from metta.sweep.contracts.flow import Problem
+from metta.sweep.pipeline.steps import Inputs, ParallelStep, StageStep, Step
+
+Found = tuple["Step | Inputs | None", Problem]
+"""A problem and the step it belongs to; without a step the caller gives the site."""
+
+_collected: ContextVar[dict[Diagnostic, None] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[dict[Diagnostic, None]]:
+    """Inside the block no builder call raises: every finding is collected (in order, each once)."""
+    found: dict[Diagnostic, None] = {}
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def settle(found: Sequence[Found], site: Site | None = None) -> tuple[Diagnostic, ...]:
+    """Raise ContractError if there is an error among the findings; otherwise the notes.
+
+    While collecting, nothing is raised.
+    """
+    if not found:
+        return ()
+    diagnostics = tuple(dict.fromkeys(diagnose(step, problem, site) for step, problem in found))
+    collector = _collected.get()
+    if collector is not None:
+        collector.update(dict.fromkeys(diagnostics))
+    elif any(d.severity is Severity.ERROR for d in diagnostics):
+        raise ContractError(diagnostics)
+    return tuple(d for d in diagnostics if d.severity is Severity.NOTE)
+
+
+def diagnose(step: Step | Inputs | None, problem: Problem, site: Site | None = None) -> Diagnostic:
+    """Find the line of a problem: the offending argument's, else the method name's."""
+    stage = step.name if isinstance(step, (StageStep, ParallelStep)) else ""
+    if site is None:
+        assert step is not None
+        site = step.site
+        if problem.at == "through" and isinstance(step, (StageStep, ParallelStep)) and step.through is not None:
+            site = step.through.site
+    file, line = site.locate(problem.argument)
+    return Diagnostic(
+        problem.code,
+        file,
+        line,
+        site.scope(),
+        stage,
+        problem.expected,
+        problem.found,
+        problem.remedy,
+        problem.message,
+        Severity.NOTE if problem.note else Severity.ERROR,
+    )

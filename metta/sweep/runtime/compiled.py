@@ -1,0 +1,218 @@
+"""A compiled pipeline: checked, drawn, and callable like the function its author would have written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from metta.sweep.compiler.codegen import Module, generate, is_dynamic
+from metta.sweep.compiler.graph import Graph
+from metta.sweep.compiler.lower import lower
+from metta.sweep.contracts.diagnostics import Diagnostic
+from metta.sweep.contracts.flow import NEED_STORE, Positional
+from metta.sweep.contracts.values import check_value
+from metta.sweep.errors import ContractViolation, UsageError
+from metta.sweep.runtime.link import link
+
+if TYPE_CHECKING:
+    from metta.sweep.pipeline.builder import Pipeline
+    from metta.sweep.pipeline.steps import StageView
+
+logger = logging.getLogger("metta.sweep")
+
+
+def compile_pipeline(pipeline: Pipeline, name: str | None = None) -> CompiledGraph:
+    """Check a pipeline standing alone and compile it.
+
+    Args:
+        name: for drawings and messages; default: the variable or function the pipeline was built in.
+
+    Raises:
+        ContractError: with every finding, each at its line.
+    """
+    block, inputs, notes = pipeline._standing()
+    if name is None:
+        name = inputs.site.scope()
+    return CompiledGraph(pipeline, lower(block, inputs, name, notes))
+
+
+class CompiledGraph:
+    """A pipeline that has been checked and can be run.
+
+    `graph.run(x=1)` blocks; `await graph.arun(x=1)` does not; `graph(1)` is the bare function for use inside
+    training code. The result is the whole of the final context: its value, or a Context of its fields.
+
+    Attributes:
+        graph: the intermediate representation; `print(graph.graph)` shows it.
+    """
+
+    def __init__(self, pipeline: Pipeline, graph: Graph) -> None:
+        self._pipeline = pipeline
+        self.graph = graph
+        self._told = False
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    @property
+    def notes(self) -> tuple[Diagnostic, ...]:
+        """What the check found that is no error: un-annotated stages, isolated time-outs."""
+        return self.graph.notes
+
+    @cached_property
+    def _module(self) -> Module:
+        if is_dynamic(self.graph):
+            from metta.sweep.compiler.dynamic_codegen import generate_dynamic
+
+            return generate_dynamic(self.graph)
+        return generate(self.graph)
+
+    @property
+    def source(self) -> str:
+        """The generated Python."""
+        return self._module.source
+
+    @property
+    def is_async(self) -> bool:
+        """Whether a stage is async; `run` then uses an event loop of its own."""
+        return self._module.is_async
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The generated function itself, a coroutine function if `is_async`."""
+        return link(self._module, self.name, self)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run without checking the inputs, for use inside training code; blocks."""
+        if self._module.is_async:
+            return _block(self.function(*args, **kwargs))
+        return self.function(*args, **kwargs)
+
+    def run(self, *args: Any, **inputs: Any) -> Any:
+        """Check the inputs, run and return the final whole. Blocks, also where an event loop is running.
+
+        Args:
+            args: the value, for `Pipeline(T)`.
+            inputs: the fields, for `Pipeline(x=int)` or inferred inputs.
+
+        Raises:
+            UsageError: a missing or unknown input.
+            ContractViolation: an input or the output of a stage is not what its contract says.
+        """
+        self._begin(args, inputs)
+        return self(*args, **inputs)
+
+    async def arun(self, *args: Any, **inputs: Any) -> Any:
+        """Like `run`, without blocking the event loop: sync stages run in threads."""
+        self._begin(args, inputs)
+        if self._module.is_async:
+            return await self.function(*args, **inputs)
+        import asyncio
+
+        return await asyncio.to_thread(self.function, *args, **inputs)
+
+    def _begin(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        self._check_inputs(args, inputs)
+        if not self._told:
+            self._told = True
+            self._tell_storeless()
+
+    def _tell_storeless(self) -> None:
+        found: dict[str, None] = {}
+        for node in self.graph.walk():
+            for hooks in (node.hooks, *node.global_hooks):
+                found.update(dict.fromkeys(name for name in hooks if name in NEED_STORE and hooks[name]))
+        if found:
+            logger.warning("%s: without a store these hooks have no effect: %s", self.name, ", ".join(found))
+
+    def _check_inputs(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        declared = self.graph.inputs
+        contract = declared.contract
+        if isinstance(contract, Positional):
+            if len(args) != 1 or inputs:
+                raise UsageError(f"{self.name} takes one value: graph.run(value)")
+            wrong = check_value(args[0], contract.type)
+            if wrong is not None:
+                raise ContractViolation(f"the input of {self.name}: {wrong}", data=args[0])
+            return
+        if args:
+            raise UsageError(f"{self.name} takes its inputs by name: graph.run({_call(contract.fields)})")
+        known = {**contract.fields, **declared.optional}
+        for name, value in inputs.items():
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f' (did you mean "{near[0]}"?)' if near else ""
+                raise UsageError(f'{self.name} has no input "{name}"{hint}; it takes {", ".join(known) or "none"}')
+            tp = known[name]
+            wrong = None if tp is None else check_value(value, tp, path=name)
+            if wrong is not None:
+                raise ContractViolation(f"the input of {self.name}: {wrong}", data=value)
+        missing = [name for name in contract.fields if name not in inputs]
+        if missing:
+            raise UsageError(f"{self.name} needs {', '.join(missing)}: graph.run({_call(contract.fields)})")
+
+    # -- looking at it -----------------------------------------------------------------------------------------------
+
+    def to_dot(self) -> str:
+        """The graph as DOT text."""
+        from metta.sweep.compiler.render import to_dot
+
+        return to_dot(self.graph)
+
+    def to_mermaid(self) -> str:
+        """The graph as Mermaid text."""
+        from metta.sweep.compiler.render import to_mermaid
+
+        return to_mermaid(self.graph)
+
+    def to_json(self) -> str:
+        """The graph as JSON text."""
+        from metta.sweep.compiler.render import to_json
+
+        return to_json(self.graph)
+
+    def draw(self, path: str) -> None:
+        """Draw the graph to a file; the ending says how: .svg, .png, .pdf (these need `dot`), .dot, .mmd, .json."""
+        from metta.sweep.compiler.render import draw
+
+        draw(self.graph, path)
+
+    def __metta_stage__(self) -> StageView:
+        """Inside another pipeline a compiled graph is a closed pipeline with the inputs it was compiled with."""
+        from metta.sweep.pipeline.steps import StageView
+
+        return StageView(self._pipeline._closed(self.graph.inputs))
+
+    def __repr__(self) -> str:
+        return f"<CompiledGraph {self.name}({_call(self._names())})>"
+
+    def _names(self) -> Mapping[str, Any]:
+        contract = self.graph.inputs.contract
+        return {"value": None} if isinstance(contract, Positional) else contract.fields
+
+
+def _call(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}=..." for name in fields)
+
+
+def _block(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in this thread, or in another one where a loop is running here."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    import contextvars
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "metta-sweep-run") as pool:
+        return pool.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()

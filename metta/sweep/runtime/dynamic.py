@@ -1,0 +1,335 @@
+"""Running a graph whose context is known only at run time: the rules of binding, applied to values.
+
+The state is carried from step to step; each step is a function state -> state. An un-annotated stage that returns
+None leaves the context, a Context or record replaces it with its fields, anything else becomes the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any, NamedTuple
+
+from metta.sweep.compiler.codegen import Symbol, has_membrane
+from metta.sweep.compiler.graph import Node
+from metta.sweep.contracts.flow import How, Keyword, Positional, Setting, Shape, did_you_mean
+from metta.sweep.contracts.records import (
+    build,
+    constructor_fields,
+    is_record_type,
+    protocol_fields,
+    read_fields,
+    record_fields,
+    record_fields_of_value,
+    replace,
+)
+from metta.sweep.contracts.signature import Kind, Parameter, Signature
+from metta.sweep.contracts.values import check_value
+from metta.sweep.errors import ContractViolation
+from metta.sweep.pipeline.context import Context
+from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
+from metta.sweep.runtime.link import membrane_of, shaping_of
+from metta.sweep.runtime.membrane import SKIPPED
+
+ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
+"""There is no value."""
+
+
+class RunState(NamedTuple):
+    """The context at run time: the fields that are set, and the value with the names of its own fields."""
+
+    fields: Mapping[str, Any]
+    value: Any = ABSENT
+    own: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> Any:
+        """The value, if the fields are exactly its own; else the Context view."""
+        if self.value is not ABSENT and self.own == self.fields.keys():
+            return self.value
+        return Context(self.fields)
+
+
+def of_value(value: Any, tp: Any = None) -> RunState:
+    """The context that a positional contract leaves: the value and its own fields."""
+    if tp is not None and is_record_type(tp):
+        fields: Mapping[str, Any] = read_fields(value, tp)
+    else:
+        fields = record_fields_of_value(value) or {} if tp is None else {}
+    return RunState(fields, value, frozenset(fields))
+
+
+def begin(inputs: Any, names: tuple[str, ...] | None = None) -> RunState:
+    """The first state: of a value, or of the given fields."""
+    return of_value(inputs) if names is None else RunState(inputs)
+
+
+def entry(state: RunState) -> RunState:
+    """What a loop is entered with; only its names matter later."""
+    return state
+
+
+def only(state: RunState, first: RunState) -> RunState:
+    """The state without what a pass has set for the first time."""
+    fields = {name: value for name, value in state.fields.items() if name in first.fields}
+    return RunState(fields) if first.value is ABSENT else RunState(fields, state.value, state.own)
+
+
+def whole(state: RunState) -> Any:
+    return state.whole
+
+
+PROVIDED: Mapping[str, Any] = {"_begin": begin, "_entry": entry, "_final": whole, "_only": only, "_whole": whole}
+
+
+# -- binding --------------------------------------------------------------------------------------------------------
+
+
+def bind(
+    stage: str, signature: Signature[Any] | None, settings: Mapping[str, Setting], state: RunState, *, skip: int = 0
+) -> tuple[list[Any], dict[str, Any]]:
+    """Rules 1 to 4 on values.
+
+    Args:
+        skip: leading parameters that are taken already (the element of a map).
+
+    Raises:
+        ContractViolation: a required parameter finds nothing.
+    """
+    parameters = () if signature is None else signature.parameters
+    named = [p for p in parameters if p.kind is not Kind.VAR_POSITIONAL and p.kind is not Kind.VAR_KEYWORD]
+    if not named and (signature is None or parameters):
+        return [state.whole], {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    left: list[Parameter[Any]] = []
+    for parameter in named[skip:]:
+        name = parameter.name
+        setting = settings.get(name)
+        if parameter.kind is Kind.POSITIONAL_ONLY:
+            if parameter.required:
+                left.append(parameter)
+        elif setting is not None and setting.rename is None:
+            kwargs[name] = setting.value
+        elif (source := name if setting is None or setting.rename is None else setting.rename) in state.fields:
+            kwargs[name] = state.fields[source]
+        elif parameter.required:
+            left.append(parameter if setting is None else Parameter(source, parameter.kind, parameter.type, True))
+    for parameter in left:
+        value = _whole_for(parameter, state) if len(left) == 1 else _context_for(parameter, state)
+        if value is ABSENT:
+            known = ", ".join(state.fields) or ("a value" if state.value is not ABSENT else "nothing")
+            hint = did_you_mean(parameter.name, list(state.fields))
+            message = f'stage "{stage}" needs "{parameter.name}"; the context has {known}{hint}'
+            raise ContractViolation(message, stage=stage, data=state.whole)
+        if parameter.kind is Kind.POSITIONAL_ONLY:
+            args.append(value)
+        else:
+            kwargs[parameter.name] = value
+    return args, kwargs
+
+
+def _context_for(parameter: Parameter[Any], state: RunState) -> Any:
+    return Context(state.fields) if parameter.type is Context else ABSENT
+
+
+def _whole_for(parameter: Parameter[Any], state: RunState) -> Any:
+    """Rule 3 on values."""
+    tp = parameter.type
+    if tp is None or tp is Any or tp is object:
+        return state.whole
+    if tp is Context:
+        return Context(state.fields)
+    if state.value is not ABSENT and check_value(state.value, tp) is None:
+        return state.value
+    members = record_fields(tp)
+    if members is not None:
+        constructor = constructor_fields(tp) or {}
+        needed = [n for n, f in members.items() if f.required and constructor.get(n, True)]
+        given = {n: state.fields[n] for n in members if n in state.fields}
+        fits = given and all(n in given for n in needed)
+        if fits and all(check_value(v, members[n].type) is None for n, v in given.items()):
+            return build(tp, given)
+        return ABSENT
+    attributes = protocol_fields(tp)
+    if attributes and all(n in state.fields for n in attributes):
+        return Context({n: state.fields[n] for n in attributes})
+    return ABSENT
+
+
+# -- the effect of a result -----------------------------------------------------------------------------------------
+
+
+def absorb(state: RunState, contract: Positional[Any] | Keyword[Any] | None, shape: Shape, data: Any) -> RunState:
+    """The state behind a stage, given what left its membrane."""
+    if isinstance(contract, Positional):
+        return of_value(data, contract.type)
+    if isinstance(contract, Keyword):
+        values = (data,) if len(contract.fields) == 1 else data
+        return with_fields(state, dict(zip(contract.fields, values, strict=True)))
+    if shape is Shape.KEEP or data is None:
+        return state
+    if isinstance(data, Context):
+        return RunState(data._asdict())
+    return of_value(data)
+
+
+def with_fields(state: RunState, changes: Mapping[str, Any]) -> RunState:
+    """Fields added or rebound; the value's own fields are replaced in the value too."""
+    value = state.value
+    own = {name: new for name, new in changes.items() if name in state.own}
+    if own and value is not ABSENT:
+        value = replace(value, own)
+    return RunState({**state.fields, **changes}, value, state.own)
+
+
+# -- steps ----------------------------------------------------------------------------------------------------------
+
+Step = Callable[[RunState], Any]
+Call = tuple[list[Any], dict[str, Any]]
+
+
+def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
+    """The function of one node, sync or async."""
+    node = symbol.node
+    assert node is not None
+    flavored = symbol.kind == "async step"
+    functions = [namespace[name] for name in symbol.value]
+    plan = node.plan
+    if isinstance(plan, NestedPlan) and plan.output is None:
+        shaping: Any = _StateShaping()
+    else:
+        shaping = shaping_of(node)
+    if has_membrane(node) or not isinstance(plan, StagePlan):
+        body = functions[0] if isinstance(plan, NestedPlan) else None
+        if body is not None and plan.output is not None:  # type: ignore[union-attr]
+            body = _whole_behind(body)
+        call = membrane_of(node, body, flavored=flavored, shaping=shaping)
+        is_async, shaped = flavored, True
+    else:
+        assert plan.step.call is not None
+        call, shaped = plan.step.call, False
+        is_async = plan.step.signature is not None and plan.step.signature.is_async
+    arguments = _arguments_of(node, functions, flavored)
+    keeps = shaped and isinstance(plan, StagePlan) and plan.output.shape is Shape.KEEP
+
+    def before(state: RunState) -> Call:
+        args, kwargs = arguments(state)
+        if shaped:
+            args = [state.whole, *([state.whole] if keeps else []), *args]
+        return args, kwargs
+
+    def behind(state: RunState, result: Any) -> RunState:
+        if result is SKIPPED:
+            return state
+        if isinstance(plan, NestedPlan) and plan.output is None:
+            return _left(plan, state, result)
+        out = plan.output  # type: ignore[union-attr]
+        assert out is not None
+        data = result if shaped else shaping.leave(shaping.enter(result))
+        return absorb(state, out.contract, out.shape, data)
+
+    if not flavored:
+
+        def step(state: RunState) -> RunState:
+            args, kwargs = before(state)
+            return behind(state, call(*args, **kwargs))
+
+        return step
+
+    async def astep(state: RunState) -> RunState:
+        args, kwargs = before(state)
+        if is_async:
+            return behind(state, await call(*args, **kwargs))
+        from asyncio import to_thread
+
+        return behind(state, await to_thread(call, *args, **kwargs))
+
+    return astep
+
+
+def _whole_behind(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A nested body that gives its final whole instead of its state."""
+    if iscoroutinefunction(body):
+
+        async def awhole(state: RunState) -> Any:
+            return (await body(state)).whole
+
+        return awhole
+    return lambda state: body(state).whole
+
+
+def _arguments_of(node: Node, functions: Sequence[Any], flavored: bool) -> Callable[[RunState], Call]:
+    """What the call of a node is given, from the state."""
+    plan = node.plan
+    if isinstance(plan, (StagePlan, MapPlan)):
+        step = plan.step
+        through = step.through
+        settings = {**step.settings, **(through.settings if through is not None else {})}
+        settings = {name: setting for name, setting in settings.items() if setting.at}
+        if isinstance(plan, StagePlan):
+            return lambda state: bind(step.name, step.signature, settings, state)
+
+        def of_map(state: RunState) -> Call:
+            assert step.over is not None
+            if step.over not in state.fields:
+                hint = did_you_mean(step.over, list(state.fields))
+                message = f'map "{step.name}" runs over "{step.over}"; the context has {", ".join(state.fields)}{hint}'
+                raise ContractViolation(message, stage=step.name, data=state.whole)
+            args, kwargs = bind(step.name, step.signature, settings, state, skip=1)
+            return [state.fields[step.over], *args], kwargs
+
+        return of_map
+    if isinstance(plan, ParallelPlan):
+        arms = [_whole_behind(function) for function in functions]
+        if flavored:
+            marked = [(iscoroutinefunction(arm), arm) for arm in arms]
+            return lambda state: ([[(is_async, partial(arm, state)) for is_async, arm in marked]], {})
+        return lambda state: ([[partial(arm, state) for arm in arms]], {})
+    assert isinstance(plan, NestedPlan)
+    return lambda state: ([_entered(plan, state)], {})
+
+
+def _entered(plan: NestedPlan, state: RunState) -> RunState:
+    """The state a nested pipeline begins with: its declared inputs, if it is closed."""
+    if plan.arguments is None:
+        return state
+    signature: Signature[Any] = Signature(plan.name, tuple(a.parameter for a in plan.arguments), None, False)
+    settings = {a.parameter.name: Setting(a.value) for a in plan.arguments if a.how is How.SETTING}
+    args, kwargs = bind(plan.name, signature, settings, state)
+    return of_value(args[0], plan.arguments[0].parameter.type) if args else RunState(kwargs)
+
+
+def _left(plan: NestedPlan, outer: RunState, end: RunState) -> RunState:
+    """The effect of a nested pipeline without a contract."""
+    inner = plan.body
+    if plan.arguments is None or inner.end.unknown or inner.end.replacements != inner.start.replacements:
+        return end
+    return with_fields(outer, {name: end.fields[name] for name in plan.leaving if name in end.fields})
+
+
+class _CarriedState(Context):
+    """A Context that remembers the state it shows."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: RunState) -> None:
+        super().__init__(state.fields)
+        object.__setattr__(self, "state", state)
+
+
+class _StateShaping:
+    """A nested pipeline without a contract under hooks: its state in the code, its whole for the hooks."""
+
+    def enter(self, raw: Any) -> Any:
+        found = raw.whole
+        return _CarriedState(raw) if isinstance(found, Context) else found
+
+    def recheck(self, data: Any) -> None:
+        return None
+
+    def leave(self, data: Any) -> Any:
+        if isinstance(data, _CarriedState):
+            return data.state
+        return RunState(data._asdict()) if isinstance(data, Context) else of_value(data)

@@ -1,0 +1,240 @@
+"""The generated code and the objects its names stand for, made into a function."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+from metta.sweep.compiler.codegen import Module, Symbol, leaving
+from metta.sweep.compiler.graph import Node
+from metta.sweep.contracts.flow import Shape
+from metta.sweep.contracts.records import build, replace
+from metta.sweep.errors import LoopLimitExceeded
+from metta.sweep.pipeline.context import Context
+from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
+from metta.sweep.runtime.shaping import UNSET, ContractShaping, NestedShaping, PlainShaping, view
+
+
+_serial = count(1)
+
+
+def link(module: Module, name: str, owner: object) -> Callable[..., Any]:
+    """Execute the generated module and return its `run`.
+
+    Args:
+        owner: the registrations below go when it does.
+    """
+    qualified = f"metta.sweep.compiled.{name}_{next(_serial)}"
+    home = ModuleType(qualified, f"Generated from {name}.")
+    namespace = home.__dict__
+    namespace.update(_fixed(module.source))
+    late: list[tuple[str, Symbol]] = []
+    for symbol_name, symbol in module.symbols.items():
+        if symbol.kind == "function":
+            continue
+        if symbol.kind.endswith(("membrane", "step")):
+            late.append((symbol_name, symbol))
+        else:
+            namespace[symbol_name] = _object(symbol)
+    filename = f"<{qualified}>"
+    exec(compile(module.source, filename, "exec"), namespace)
+    for symbol_name, symbol in late:
+        # These may wrap functions of the module itself.
+        namespace[symbol_name] = _late(symbol, namespace)
+    # Tracebacks show the generated lines, and torch.compile finds the globals of what it traces by module name.
+    linecache.cache[filename] = (len(module.source), None, module.source.splitlines(True), filename)
+    sys.modules[qualified] = home
+    weakref.finalize(owner, _forget, qualified, filename)
+    run: Callable[..., Any] = namespace["run"]
+    return run
+
+
+def _forget(qualified: str, filename: str) -> None:
+    sys.modules.pop(qualified, None)
+    linecache.cache.pop(filename, None)
+
+
+def _fixed(source: str) -> dict[str, Any]:
+    """The names of codegen.FIXED that the source uses; heavier modules are loaded only for those."""
+    names: dict[str, Any] = {
+        "_Context": Context,
+        "_UNSET": UNSET,
+        "_given": given,
+        "_partial": partial,
+        "_replace": replace,
+        "_whole": view,
+    }
+    if "_thread(" in source:
+        from asyncio import to_thread
+
+        names["_thread"] = to_thread
+    if "parallel(" in source:
+        from metta.sweep.runtime.fanout import aparallel, parallel
+
+        names.update(_parallel=parallel, _aparallel=aparallel)
+    if "_state" in source:
+        from metta.sweep.runtime.dynamic import PROVIDED
+
+        names.update(PROVIDED)
+    if "_SKIPPED" in source:
+        from metta.sweep.runtime.membrane import SKIPPED
+
+        names["_SKIPPED"] = SKIPPED
+    return names
+
+
+def given(**keywords: Any) -> dict[str, Any]:
+    """The keywords that are set: the others keep the defaults of their parameters."""
+    return {name: value for name, value in keywords.items() if value is not UNSET}
+
+
+def _late(symbol: Symbol, namespace: Mapping[str, Any]) -> Any:
+    node = symbol.node
+    assert node is not None
+    if symbol.kind.endswith("step"):
+        from metta.sweep.runtime.dynamic import make_step
+
+        return make_step(symbol, namespace)
+    return membrane_of(node, namespace.get(symbol.value), flavored=symbol.kind == "async membrane")
+
+
+def _object(symbol: Symbol) -> Any:
+    node = symbol.node
+    assert node is not None
+    if symbol.kind == "record":
+        return partial(build, symbol.value)
+    if symbol.kind == "limit":
+        return partial(_limit, node.id, symbol.value)
+    if symbol.kind == "shape":
+        shaping = shaping_of(node)
+        return lambda raw: shaping.leave(shaping.enter(raw))
+    return symbol.value
+
+
+def _limit(loop: str, limit: int, context: Any) -> LoopLimitExceeded:
+    return LoopLimitExceeded(f"{loop} would begin pass {limit + 1}; max_iterations is {limit}", context=context)
+
+
+def shaping_of(node: Node) -> Any:
+    """Between what the node's call gives and the data of its contract."""
+    plan = node.plan
+    if isinstance(plan, NestedPlan) and plan.output is None:
+        return NestedShaping(leaving(plan), plan.body.end.whole_is_value)
+    assert isinstance(plan, (StagePlan, MapPlan, NestedPlan, ParallelPlan))
+    out = plan.output
+    if out is None or out.contract is None:
+        return PlainShaping()
+    validate_type = node.hooks.get("validate_type")
+    if validate_type is None:
+        found = [h["validate_type"] for h in node.global_hooks if "validate_type" in h]
+        validate_type = found[0] if found else "auto"
+    return ContractShaping(node.name, out, validate_type)
+
+
+def membrane_of(
+    node: Node, function: Callable[..., Any] | None, *, flavored: bool, shaping: Any = None
+) -> Callable[..., Any]:
+    """The call of a node inside its hooks: (whole, *arguments) -> what the generated code assigns.
+
+    Args:
+        function: the body of a nested pipeline.
+        flavored: whether the membrane is async.
+    """
+    from metta.sweep.runtime import fanout
+    from metta.sweep.runtime.membrane import HookedStage, async_membrane, sync_membrane
+
+    plan = node.plan
+    hooks, global_hooks = node.hooks, node.global_hooks
+    if isinstance(plan, StagePlan):
+        assert plan.step.call is not None
+        call, is_async = plan.step.call, plan.step.signature is not None and plan.step.signature.is_async
+        if plan.output.shape is Shape.KEEP:
+            call = partial(_akept if is_async else _kept, call)
+    elif isinstance(plan, NestedPlan):
+        import inspect
+
+        assert function is not None
+        call = function
+        is_async = inspect.iscoroutinefunction(call)
+    elif isinstance(plan, ParallelPlan):
+        run: Any = fanout.aparallel if flavored else fanout.parallel
+        keys = tuple(plan.arms) if plan.step.keyed else None
+        call = run if keys is None else partial(_akeyed if flavored else _keyed, keys)
+        is_async = flavored
+    else:
+        assert isinstance(plan, MapPlan)
+        assert plan.step.call is not None
+        element_hooks, hooks = fanout.split_map_hooks(hooks)
+        split = [fanout.split_map_hooks(h) for h in global_hooks]
+        is_async = plan.step.signature is not None and plan.step.signature.is_async
+        element = HookedStage(
+            node.name, plan.step.call, is_async, element_hooks, tuple(one for one, _ in split), PlainShaping()
+        )
+        call = _mapper(element, plan.step.max_parallel, flavored)
+        global_hooks, is_async = tuple(rest for _, rest in split), flavored
+    stage = HookedStage(node.name, call, is_async, hooks, global_hooks, shaping or shaping_of(node))
+    return async_membrane(stage) if flavored else sync_membrane(stage)
+
+
+def _kept(call: Callable[..., Any], whole: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """A stage that returns None: its hooks are given the context as it was."""
+    call(*args, **kwargs)
+    return whole
+
+
+async def _akept(call: Callable[..., Any], whole: Any, /, *args: Any, **kwargs: Any) -> Any:
+    await call(*args, **kwargs)
+    return whole
+
+
+def _mapper(element: Any, max_parallel: int | None, flavored: bool) -> Callable[..., Any]:
+    """The call of a map: (items, **other arguments) -> the list of results; control hooks act on each element."""
+    from metta.sweep.runtime import fanout
+    from metta.sweep.runtime.membrane import async_membrane, sync_membrane
+
+    call, is_async = element.call, element.is_async
+    if element.hooks or any(element.global_hooks):
+        inner = async_membrane(element) if flavored else sync_membrane(element)
+        is_async = flavored
+
+        def call(item: Any, /, **kwargs: Any) -> Any:
+            return inner(item, item, **kwargs)
+
+    if not flavored:
+
+        def run(items: Any, /, **kwargs: Any) -> Any:
+            return fanout.map_elements(call, items, (), kwargs, max_parallel)
+
+        return run
+
+    async def arun(items: Any, /, **kwargs: Any) -> Any:
+        if is_async:
+            return await fanout.amap_elements(call, items, (), kwargs, max_parallel)
+        in_thread = partial(_in_thread, call)
+        return await fanout.amap_elements(in_thread, items, (), kwargs, max_parallel)
+
+    return arun
+
+
+async def _in_thread(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    import asyncio
+
+    return await asyncio.to_thread(call, *args, **kwargs)
+
+
+def _keyed(keys: tuple[str, ...], arms: Any) -> dict[str, Any]:
+    from metta.sweep.runtime.fanout import parallel
+
+    return dict(zip(keys, parallel(arms), strict=True))
+
+
+async def _akeyed(keys: tuple[str, ...], arms: Any) -> dict[str, Any]:
+    from metta.sweep.runtime.fanout import aparallel
+
+    return dict(zip(keys, await aparallel(arms), strict=True))

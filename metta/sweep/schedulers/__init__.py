@@ -1,0 +1,40 @@
+"""Schedulers: which trial runs next, for how long, and when it stops."""
+
+from typing import Any
+
+from metta.sweep.registry import Registry
+from metta.sweep.schedulers.asha import ASHAScheduler as ASHAScheduler
+from metta.sweep.schedulers.asynchronous import AsynchronousScheduler as AsynchronousScheduler
+from metta.sweep.schedulers.base import Scheduler as Scheduler
+from metta.sweep.schedulers.batch import BatchScheduler as BatchScheduler
+from metta.sweep.schedulers.batch import SynchronousBatchScheduler as SynchronousBatchScheduler
+
+__all__ = [
+    "SCHEDULERS",
+    "ASHAScheduler",
+    "AsynchronousScheduler",
+    "BatchScheduler",
+    "Scheduler",
+    "SynchronousBatchScheduler",
+    "create_scheduler",
+]
+
+SCHEDULERS = Registry(
+    "scheduler",
+    {
+        "asha": "metta.sweep.schedulers.asha:ASHAScheduler",
+        "asynchronous": "metta.sweep.schedulers.asynchronous:AsynchronousScheduler",
+        "batch": "metta.sweep.schedulers.batch:BatchScheduler",
+        "synchronous_batch": "metta.sweep.schedulers.batch:SynchronousBatchScheduler",
+    },
+)
+
+
+def create_scheduler(name: str, **config: Any) -> Scheduler:
+    """The scheduler registered as `name` ("asha", "ASHAScheduler", ...), made with `config`.
+
+    Raises:
+        UsageError: no such name (the message names the nearest), or an argument it does not take.
+    """
+    scheduler: Scheduler = SCHEDULERS.create(name, config)
+    return scheduler

@@ -1,0 +1,9 @@
+from typing import Any, Literal
+
+from numpy import float64, int64
+from numpy.typing import NDArray
+
+def load_digits(
+    *, n_class: int = ..., return_X_y: Literal[True], as_frame: Literal[False] = ...
+) -> tuple[NDArray[float64], NDArray[int64]]: ...
+def __getattr__(name: str) -> Any: ...
