@@ -1,6 +1,8 @@
 import subprocess
+from collections.abc import Sequence
 
-class ExecutableNotFound(RuntimeError): ...
+class ExecutableNotFound(RuntimeError):
+    def __init__(self, args: Sequence[str]) -> None: ...
 
 class CalledProcessError(subprocess.CalledProcessError): ...
 

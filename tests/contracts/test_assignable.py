@@ -4,13 +4,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar
 from pathlib import Path
-from typing import Annotated, Any, ForwardRef
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Generic,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeGuard,
+    TypeVarTuple,
+    Union,
+)
 
 import pytest
+from pydantic import BaseModel
 
-from metta.sweep.contracts.assignable import is_assignable
+from metta.sweep.contracts.assignable import (
+    awaited,
+    describe,
+    element_of,
+    is_assignable,
+    is_type_form,
+    mapping_value,
+    plain_tuple,
+    unify,
+)
 from tests.contracts import inferred_variance as inferred
 from tests.contracts import type_zoo as zoo
 from tests.contracts.assignable_cases import DISAGREED, GENERIC_PAIRS, PAIRS, UNKNOWN
@@ -165,6 +190,66 @@ def test_numpy_arrays_are_covariant() -> None:
     assert is_assignable(numpy.ndarray, ints) is True
     assert is_assignable(numpy.float64, float) is True
     assert is_assignable(numpy.float32, float) is False
+
+
+class Model(BaseModel, Generic[zoo.T]):
+    x: zoo.T
+
+
+class IntModel(Model[int]):
+    pass
+
+
+def test_pydantic_models() -> None:
+    assert is_assignable(Model[int], Model[int]) is True
+    assert is_assignable(Model[int], Model[float]) is False
+    assert is_assignable(Model[Any], Model[int]) is True
+    assert is_assignable(Model[int], Model) is True
+    assert is_assignable(IntModel, Model[int]) is True
+    assert is_assignable(IntModel, Model[str]) is False
+    assert is_assignable(Model[int], zoo.HasX) is True
+    assert is_assignable(Model[str], zoo.HasX) is False
+    assert is_assignable(IntModel, zoo.HasX) is True
+    assert describe(Model[int]) == "Model[int]"
+
+
+P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
+
+
+class Variadic(Generic[*Ts]):
+    pass
+
+
+class Parametric(Generic[P]):
+    pass
+
+
+ODD: list[Any] = [
+    *(Union, Literal, Generic, Protocol, NamedTuple, TypedDict, Final, ..., 3, "x", [int], object(), print, len),
+    *(
+        TypeGuard[int],
+        Callable[P, int],
+        tuple[*Ts],
+        Variadic,
+        Variadic[int, str],
+        Parametric[[int]],
+        InitVar[int],
+    ),
+]
+
+
+@pytest.mark.parametrize("odd", range(len(ODD)))
+def test_no_value_makes_it_fail(odd: int) -> None:
+    value = ODD[odd]
+    assert is_assignable(value, value) is True
+    for other in (*ODD, int, list[int], zoo.HasX, zoo.Movie, zoo.Point):
+        assert is_assignable(value, other) in (True, False, None)
+        assert is_assignable(other, value) in (True, False, None)
+        assert isinstance(unify(value, other), dict)
+    assert isinstance(describe(value), str)
+    for function in (element_of, mapping_value, plain_tuple, awaited, is_type_form):
+        function(value)
 
 
 def test_a_type_variable_is_as_good_as_its_bound() -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Never, Self
 
 import pytest
 
@@ -89,6 +89,12 @@ def test_substitute(tp: Any, mapping: dict[Any, Any], result: Any) -> None:
 
 def test_substitute_with_another_default() -> None:
     assert substitute(dict[K, T], {K: str}, default=object) == dict[str, object]
+
+
+def test_substitute_keeps_what_it_does_not_replace() -> None:
+    assert substitute(Callable[[Never, T], Self], {T: int}) == Callable[[Never, int], Self]
+    positive = Annotated[int, "positive"]
+    assert substitute(dict[positive, T], {T: str}) == dict[positive, str]
 
 
 def test_there_and_back() -> None:

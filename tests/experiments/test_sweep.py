@@ -444,6 +444,42 @@ class Listing(Optimizer):
         self.observed.append(float(result))
 
 
+class Hearing(Optimizer):
+    """Suggests what it has heard, in the order of hearing."""
+
+    def __init__(self) -> None:
+        self.heard: tuple[int, ...] = ()
+
+    def suggest(self, n: int) -> list[Trial]:
+        return [Trial({"heard": self.heard}) for _ in range(n)]
+
+    def observe(self, trial: Trial, result: float) -> None:
+        self.heard = (*self.heard, trial.id)
+
+
+def test_a_batch_is_heard_at_once_and_in_order_whichever_trial_was_faster(executor: LocalExecutor) -> None:
+    def later_is_faster(trial: Trial) -> float:
+        time.sleep(0.2 if trial.id % 2 == 0 else 0.0)
+        return 1.0
+
+    scheduler = SynchronousBatchScheduler(batch_size=4)
+    result = SweepExperiment(later_is_faster, optimizer=Hearing(), scheduler=scheduler, executor=executor).run(12)
+    assert [trial.params["heard"] for trial in result.trials] == [tuple(range(4 * (n // 4))) for n in range(12)]
+
+
+def test_a_promoted_trial_waits_for_the_state_that_it_is_still_saving(executor: LocalExecutor) -> None:
+    def saves_late(trial: Trial) -> None:
+        for step in range((trial.load() or 0) + 1, trial.resource + 1):
+            trial.report({"score": step + trial.params["x"]})
+            if step == trial.resource:
+                time.sleep(0.1)
+            trial.save(step)
+
+    result = sweep(saves_late, scheduler=SCHEDULERS["asha"](), executor=executor).run(budget=5)
+    assert max(trial.step for trial in result.trials) == 4
+    assert result.recomputed == 0
+
+
 class Doubting(Scheduler):
     """A custom scheduler as the vision writes it."""
 

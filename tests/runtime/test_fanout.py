@@ -211,12 +211,12 @@ def test_cancelling_the_caller_cancels_the_arms() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert seen == ["cleaned up"]
         # Nothing waited for the thread.
         assert not release.is_set()
 
     asyncio.run(main())
     release.set()
-    assert seen == ["cleaned up"]
 
 
 def test_an_arm_that_cancels_itself() -> None:
@@ -435,9 +435,9 @@ def test_cancelling_the_caller_cancels_the_elements(limit: int | None) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert seen == [0, 1, 2][: limit or 3]
 
     asyncio.run(main())
-    assert seen == [0, 1, 2][: limit or 3]
 
 
 @MAPS
@@ -460,6 +460,12 @@ def test_a_thread_gives_its_result_and_its_error_unchanged() -> None:
     with pytest.raises(ValueError, match="broken") as caught:
         asyncio.run(in_thread(fail, error))
     assert caught.value is error
+
+
+@pytest.mark.parametrize(("cores", "limit"), [(1, 5), (8, 12), (64, 32), (None, 5)])
+def test_the_limit_of_threads(monkeypatch: pytest.MonkeyPatch, cores: int | None, limit: int) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert thread_limit() == limit
 
 
 def test_a_thread_that_outlives_its_loop_ends_quietly() -> None:

@@ -46,6 +46,13 @@ def test_the_last_exception_is_raised_with_a_note(through: Through, slept: list[
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "train"
 
 
+def test_two_attempts_leave_a_note(through: Through, slept: list[float]) -> None:
+    policy = RetryPolicy(max_attempts=5, on=(OSError,))
+    with pytest.raises(ValueError, match="second") as caught:
+        through(failing(OSError("first"), ValueError("second")), {"retry": policy})(None)
+    assert caught.value.__notes__ == ['stage "train" failed after 2 attempts']
+
+
 def test_one_attempt_leaves_no_note(through: Through) -> None:
     error = OSError("gone")
     with pytest.raises(OSError, match="gone") as caught:

@@ -221,11 +221,21 @@ def test_schema_checks_and_does_not_replace(through: Through, data: object) -> N
 
 def test_schema_violation(through: Through) -> None:
     with pytest.raises(ContractViolation) as caught:
-        through(lambda: {"loss": -1, "epoch": "x"}, {"schema": Metrics})(None)
+        through(lambda: Output(-1, "x"), {"schema": Metrics})(None)  # type: ignore[arg-type]
     assert str(caught.value) == (
         'stage "train": schema Metrics rejects the output: loss: Input should be greater than or equal to 0 '
-        '(and 1 more); found dict of 2 (loss: -1, epoch: "x")'.replace("loss: -1, epoch", '"loss": -1, "epoch"')
+        '(and 1 more); found Output(loss=-1, epoch="x")'
     )
+    assert caught.value.data == Output(-1, "x")  # type: ignore[arg-type]
+
+
+class Exact(BaseModel, extra="forbid"):
+    loss: float
+
+
+def test_the_schema_sees_all_fields_of_the_context(through: Through) -> None:
+    with pytest.raises(ContractViolation, match="epoch: Extra inputs are not permitted"):
+        through(lambda: Context(loss=1.0, epoch=2), {"schema": Exact})(None)
 
 
 def test_skip_without_a_default(through: Through) -> None:

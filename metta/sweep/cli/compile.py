@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
 
 import click
 
+from metta.sweep.compiler.find import Candidate, candidates, no_pipeline, outermost, pick
 from metta.sweep.compiler.flat import inputs_of, result_of
 from metta.sweep.compiler.graph import NodeKind
-from metta.sweep.compiler.load import Candidate, candidates, no_pipeline, outermost, pick, split_spec, user_module
+from metta.sweep.compiler.load import LoadError, split_spec, user_module
 from metta.sweep.compiler.render import TEXT_FORMATS, check_format, default_file_name, render, write
-from metta.sweep.contracts.diagnostics import ContractError, Severity, format_diagnostics
+from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, format_diagnostics
 from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.reporting import collecting
@@ -43,19 +47,19 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
         raise UsageError("-o is for drawings and for --source: add one of them")
     if drawn:
         format = check_format(format, output)
-    graphs = _compiled(target)
-    if not drawn and not source:
-        click.echo("\n\n".join(map(_described, graphs)))
-        return
-    if len(graphs) > 1:
-        names = ", ".join(graph.name for graph in graphs)
-        raise UsageError(f"{target} has {len(graphs)} pipelines ({names}): choose one, as in {target}:{graphs[0].name}")
-    (graph,) = graphs
-    if drawn:
-        assert format is not None
-        _show(render(graph.graph, format), format, graph.name, output)
-    else:
-        _show(graph.source.encode(), "py", graph.name, output or "-")
+    with _compiled(target) as graphs:
+        if not drawn and not source:
+            click.echo("\n\n".join(map(_described, graphs)))
+            return
+        if len(graphs) > 1:
+            names = ", ".join(graph.name for graph in graphs)
+            example = f"{target}:{graphs[0].name}"
+            raise UsageError(f"{target} has {len(graphs)} pipelines ({names}): choose one, as in {example}")
+        (graph,) = graphs
+        if format is not None:
+            _show(render(graph.graph, format), format, graph.name, output)
+        else:
+            _show(graph.source.encode(), "py", graph.name, output or "-")
 
 
 def _show(data: bytes, format: str, name: str, output: str | None) -> None:
@@ -68,24 +72,38 @@ def _show(data: bytes, format: str, name: str, output: str | None) -> None:
     click.echo(f"wrote {output}", err=True)
 
 
-def _compiled(target: str) -> list[CompiledGraph]:
-    """The one that is named, else all that are not parts of others."""
+@contextmanager
+def _compiled(target: str) -> Iterator[list[CompiledGraph]]:
+    """The one that is named, else all that are not parts of others; inside the block their modules are loaded."""
     file, name = split_spec(target)
     # Mistakes are collected, so that the message holds all of them.
-    with collecting() as found, user_module(file) as module:
-        pairs: list[tuple[Candidate, Pipeline]]
-        if name is None:
-            pairs = outermost([(each, each.build()) for each in candidates(module)])
-            if not pairs and not found:
-                raise UsageError(no_pipeline(module))
-        else:
-            chosen = pick(module, name)
-            pairs = [(chosen, chosen.build())]
-        for _, pipeline in pairs:
-            pipeline._standing()
-    if any(d.severity is Severity.ERROR for d in found):
-        raise ContractError(found)
-    return [compile_pipeline(pipeline, each.name) for each, pipeline in pairs]
+    with ExitStack() as stack:
+        with collecting() as found:
+            try:
+                pairs = _chosen(stack.enter_context(user_module(file)), name)
+                for _, pipeline in pairs:
+                    pipeline._standing()
+            except LoadError:
+                if not _has_error(found):
+                    raise
+                # The file went on with a pipeline that has mistakes: they are what is wrong.
+        if _has_error(found):
+            raise ContractError(found)
+        yield [compile_pipeline(pipeline, each.name) for each, pipeline in pairs]
+
+
+def _chosen(module: ModuleType, name: str | None) -> list[tuple[Candidate, Pipeline]]:
+    if name is not None:
+        chosen = pick(module, name)
+        return [(chosen, chosen.build())]
+    pairs = [(each, each.build()) for each in candidates(module)]
+    if not pairs:
+        raise no_pipeline(module)
+    return outermost(pairs) or pairs
+
+
+def _has_error(found: Iterable[Diagnostic]) -> bool:
+    return any(d.severity is Severity.ERROR for d in found)
 
 
 def _described(graph: CompiledGraph) -> str:

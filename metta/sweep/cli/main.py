@@ -25,7 +25,7 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
             from metta.sweep.contracts.diagnostics import nearest
 
             known = self.list_commands(ctx)
@@ -98,9 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _exit_code(cli.main(arguments, prog_name="metta-sweep", standalone_mode=False))
     except MettaSweepError as error:
-        if isinstance(error, InternalError):
-            _debug()
-        click.echo(f"error: {error}" if len(str(error).splitlines()) == 1 else str(error), err=True)
+        _debug()
+        # Several findings, each with its place, stand for themselves.
+        click.echo(str(error) if "\n" in str(error) else f"error: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -108,10 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has what it wanted (`| head`); the interpreter must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         _debug()
         internal = InternalError(f"{type(error).__name__}: {error}")

@@ -6,7 +6,8 @@ import ast
 import os
 from collections.abc import Iterable, Iterator
 
-from metta.sweep.compiler.load import Candidate, LoadError, candidates, no_pipeline, outermost, user_module
+from metta.sweep.compiler.find import Candidate, candidates, no_pipeline, outermost
+from metta.sweep.compiler.load import LoadError, fresh_packages, user_module
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, nearest
 from metta.sweep.errors import UsageError
@@ -30,41 +31,42 @@ def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
         UsageError: a path that does not exist.
     """
     found: dict[Diagnostic, None] = {}
-    for path in paths:
-        if os.path.isdir(path):
-            for file in _python_files(path):
-                found.update(dict.fromkeys(check_file(file)))
-        elif os.path.isfile(path):
-            diagnostics = check_file(path, named=True)
-            found.update(dict.fromkeys(diagnostics))
-        else:
-            folder = os.path.dirname(path) or "."
-            near = nearest(os.path.basename(path), os.listdir(folder)) if os.path.isdir(folder) else None
-            hint = f' (did you mean "{os.path.join(os.path.dirname(path), near)}"?)' if near else ""
-            raise UsageError(f"there is no file or directory {path}{hint}")
+    with fresh_packages() as packages:
+        for path in paths:
+            if os.path.isdir(path):
+                for file in _python_files(path):
+                    found.update(dict.fromkeys(_check_file(file, packages)))
+            elif os.path.isfile(path):
+                found.update(dict.fromkeys(_check_file(path, packages, named=True)))
+            else:
+                raise UsageError(_absent(path))
     return sorted(found, key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
 
 
-def check_file(file: str, *, named: bool = False) -> list[Diagnostic]:
-    """Check the pipelines of one file.
+def _absent(path: str) -> str:
+    folder = os.path.dirname(path) or "."
+    near = nearest(os.path.basename(path), os.listdir(folder)) if os.path.isdir(folder) else None
+    hint = f' (did you mean "{os.path.join(os.path.dirname(path), near)}"?)' if near else ""
+    return f"there is no file or directory {path}{hint}"
 
-    Args:
-        named: the user named this very file, so that it is worth a note if there is no pipeline in it.
-    """
+
+def _check_file(file: str, packages: set[str], *, named: bool = False) -> list[Diagnostic]:
+    """Check the pipelines of one file; `named`: by the user, so that it is worth a note if there is none."""
     with collecting() as collected:
         try:
-            with user_module(file) as module:
+            with user_module(file, packages) as module:
                 made = list(_build(candidates(module), collected))
                 for _, pipeline in outermost(made):
                     _stand(pipeline, collected)
                 if named and not made and not collected:
-                    collected[_of_file(file, "no-pipeline", no_pipeline(module), Severity.NOTE)] = None
-        except LoadError as error:
-            collected[_of_load_error(error)] = None
+                    collected[_finding("no-pipeline", no_pipeline(module), Severity.NOTE)] = None
         except ContractError as error:  # raised by the user's own code
             collected.update(dict.fromkeys(error.diagnostics))
+        except LoadError as error:
+            collected[_finding("not-loaded", error)] = None
         except UsageError as error:
-            collected[_of_file(file, "not-loaded", str(error), Severity.ERROR)] = None
+            shown = display_path(os.path.abspath(file))
+            collected[_finding("not-loaded", LoadError(str(error), shown))] = None
     return list(collected)
 
 
@@ -73,7 +75,7 @@ def _build(found: Iterable[Candidate], collected: dict[Diagnostic, None]) -> Ite
         try:
             yield candidate, candidate.build()
         except LoadError as error:
-            collected[_of_load_error(error)] = None
+            collected[_finding("not-loaded", error)] = None
         except ContractError as error:
             collected.update(dict.fromkeys(error.diagnostics))
 
@@ -128,30 +130,16 @@ def _imports_us(path: str) -> bool:
     return False
 
 
-def _of_load_error(error: LoadError) -> Diagnostic:
+def _finding(code: str, error: LoadError, severity: Severity = Severity.ERROR) -> Diagnostic:
     return Diagnostic(
-        "not-loaded",
+        code,
         error.file,
         error.line,
         pipeline="",
         stage="",
-        expected="a file that can be imported",
+        expected="a Python file that can be imported and has pipelines",
         found=error.reason,
         remedy="",
         message=error.reason,
-    )
-
-
-def _of_file(file: str, code: str, message: str, severity: Severity) -> Diagnostic:
-    return Diagnostic(
-        code,
-        display_path(os.path.abspath(file)),
-        1,
-        pipeline="",
-        stage="",
-        expected="a file with pipelines",
-        found="none",
-        remedy="",
-        message=message,
         severity=severity,
     )

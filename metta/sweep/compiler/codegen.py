@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from metta.sweep.compiler.graph import Graph, Node, Region
-from metta.sweep.compiler.liveness import Liveness, liveness, needs_input
-from metta.sweep.compiler.lower import VALUE
+from metta.sweep.compiler.liveness import Liveness, liveness, may_skip, needs_input
+from metta.sweep.compiler.lower import VALUE, given_by, leaving
 from metta.sweep.contracts.flow import NEED_STORE, Argument, How, Output, Positional, Shape, State
 from metta.sweep.contracts.records import Family, family_of
 from metta.sweep.contracts.signature import Kind
@@ -54,6 +54,8 @@ class SymbolTable:
     def add(self, hint: str, symbol: Symbol) -> str:
         """Record a symbol under a name made from `hint` ("train" becomes "_train")."""
         name = base = "_" + (hint if hint.isidentifier() else re.sub(r"\W", "_", hint, flags=re.ASCII).strip("_"))
+        if _NUMBERED.match(base):
+            name = base = "_" + base
         count = 1
         while name in self.found or name in self._taken:
             count += 1
@@ -61,6 +63,9 @@ class SymbolTable:
         self.found[name] = symbol
         return name
 
+
+_NUMBERED = re.compile(r"_(n|passes|field|entry)\d")
+"""How the local variables that are numbered begin."""
 
 FIXED = frozenset(
     {"_Context", "_SKIPPED", "_UNSET", "_aparallel", "_given", "_parallel", "_partial", "_replace", "_result"}
@@ -76,7 +81,17 @@ def generate(graph: Graph) -> Module:
 
 def is_dynamic(graph: Graph) -> bool:
     """Whether the context is unknown somewhere (an un-annotated stage without a contract)."""
-    return any(node.before.unknown or node.after.unknown for node in graph.walk())
+    return _is_dynamic(graph.body)
+
+
+def _is_dynamic(region: Region) -> bool:
+    for node in region.nodes:
+        if node.before.unknown or node.after.unknown:
+            return True
+        # The graph of an experiment is drawn here and runs elsewhere.
+        if not isinstance(node.plan, StagePlan) and any(map(_is_dynamic, node.regions)):
+            return True
+    return False
 
 
 def is_async_region(region: Region) -> bool:
@@ -93,6 +108,8 @@ def is_async_node(node: Node) -> bool:
 
 def has_membrane(node: Node) -> bool:
     """Whether a hook acts on the node when it runs without a store."""
+    if not node.hooks and not node.global_hooks:
+        return False
     idle = ("serialize", *NEED_STORE)
     if any(name not in idle and not (name == "validate_type" and node.hooks[name] == "auto") for name in node.hooks):
         return True
@@ -279,9 +296,6 @@ class _Writer:
             arguments = self._arguments(node, plan.binding.arguments, scope)
         shaped = has_membrane(node)
         if shaped:
-            if plan.output.contract is None:
-                # Returns None: the hooks are given the context as it is.
-                arguments = [self._whole(plan.before, scope), *arguments]
             call = self._hooked(node, arguments, scope)
         else:
             function = self._symbols.add(node.name, Symbol("call", node, plan.step.call))
@@ -317,7 +331,7 @@ class _Writer:
             call = f"{self._symbols.add(f'check_{node.name}', Symbol('shape', node))}({call})"
             shaped = True
         comment = f"  # {_comment(node.id)}"
-        if not _may_skip(node):
+        if not may_skip(node):
             self._assign(node, out, call, scope, comment, shaped, returns)
             return
         self._line(f"_result = {call}{comment}")
@@ -343,7 +357,7 @@ class _Writer:
             self._line(f"{', '.join(targets)} = {call}{comment}")
         else:
             keyed = out.shape is Shape.MAPPING or family_of(returns) is Family.TYPED_DICT
-            source = call
+            source = f"({call})" if call.startswith("await ") else call
             if len(names) > 1:
                 source = "_result"
                 self._line(f"_result = {call}{comment}")
@@ -371,6 +385,8 @@ class _Writer:
             name = argument.parameter.name
             if argument.how is How.MAYBE_FIELD or argument.how is How.INPUT:
                 rest.append(f"**_given({name}={scope[argument.names[0]]})")
+            elif argument.parameter.kind is Kind.POSITIONAL_ONLY:
+                rest.append(self._argument(node, argument, scope))
             else:
                 rest.append(f"{name}={self._argument(node, argument, scope)}")
         call = self._hooked(node, [scope[plan.step.over], *rest], scope)
@@ -437,7 +453,11 @@ class _Writer:
         arms = []
         for region in node.regions:
             inner = _Scope()
-            needed = sorted(n for n in self._live.entry[node.id, region.label] if n == VALUE or n in plan.before.fields)
+            needed = sorted(
+                n
+                for n in self._live.entry[node.id, region.label]
+                if n == VALUE or n in plan.before.fields or n in plan.before.optional
+            )
             name = self._symbols.add(f"{node.name}_{region.label}", Symbol("function", node))
             parameters = [inner[n] for n in needed]
             is_async = self._function(name, parameters, region, inner, self._whole(region.end, inner))
@@ -464,7 +484,9 @@ class _Writer:
         live = self._live.entry[node.id, "nested"]
         given: dict[str, str]
         if plan.arguments is None:
-            given = {n: scope[n] for n in sorted(live) if n == VALUE or n in plan.before.fields}
+            given = {
+                n: scope[n] for n in sorted(live) if n == VALUE or n in plan.before.fields or n in plan.before.optional
+            }
         else:
             given = {}
             for argument in plan.arguments:
@@ -493,7 +515,8 @@ class _Writer:
                 self._line(f"if {inner[name]} is not _UNSET: {scope[name]} = {inner[name]}")
             else:
                 self._line(f"{scope[name]} = {inner[name]}")
-        self._rebind(node, plan.leaving, scope)
+        if VALUE not in leaving(plan):
+            self._rebind(node, plan.leaving, scope)
 
     def _hooked_nested(
         self, node: Node, plan: NestedPlan, body: Region, given: dict[str, str], inner: _Scope, scope: _Scope
@@ -504,38 +527,28 @@ class _Writer:
         if plan.output is not None:
             result = self._whole(body.end, inner)
         else:
-            result = f"({''.join(inner[n] + ', ' for n in names)})"
+            result = f"({''.join(inner[n] + ', ' for n in given_by(plan))})"
         self._function(name, [inner[n] for n in given], body, inner, result, reads=plan.arguments is not None)
         call = self._hooked(node, list(given.values()), scope, name)
         if plan.output is not None:
             self._emit(node, plan.output, call, scope, shaped=True)
             return
         targets = "".join(f"{scope[n]}, " for n in names) or "_result"
-        if _may_skip(node):
+        if may_skip(node):
             self._line(f"_result = {call}  # {_comment(node.id)}")
             self._line(f"if _result is not _SKIPPED: {targets} = _result")
         else:
             self._line(f"{targets} = {call}  # {_comment(node.id)}")
 
 
-def leaving(plan: NestedPlan) -> tuple[str, ...]:
-    """What a nested pipeline without a contract sets in the context around it, the value included."""
-    start, end = plan.body.start, plan.body.end
-    changed = end.replacements != start.replacements
-    names = plan.leaving
-    if plan.arguments is None:
-        names = tuple(n for n, known in end.fields.items() if start.fields.get(n) is not known)
-    return (*names, VALUE) if changed and end.has_value else names
+def _is_given(name: str, state: State[Any]) -> bool:
+    """Whether a function that begins in this context is given the name from around it."""
+    return name == VALUE or name in state.fields or name in state.optional
 
 
 def _lost(arm: State[Any], after: State[Any]) -> list[str]:
     """The fields that are maybe set after a conditional and not set at the end of this arm."""
     return [name for name in after.fields if name not in arm.fields]
-
-
-def _may_skip(node: Node) -> bool:
-    hooks = (node.hooks, *node.global_hooks)
-    return any("skip_if" in h for h in hooks) and not any("default" in h for h in hooks)
 
 
 def _comment(text: str) -> str:

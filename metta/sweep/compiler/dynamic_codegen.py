@@ -6,12 +6,16 @@ the same rules, at run time (runtime/dynamic.py).
 
 from __future__ import annotations
 
+from typing import Any
+
 from metta.sweep.compiler.codegen import Module, Symbol, SymbolTable, is_async_region
 from metta.sweep.compiler.graph import Graph, Node, Region
-from metta.sweep.contracts.flow import Positional
+from metta.sweep.contracts.flow import Positional, State
 from metta.sweep.pipeline.plan import BranchPlan, BreakPlan, LoopPlan, NestedPlan, ParallelPlan
 
-DYNAMIC_FIXED = frozenset(["_begin", "_entry", "_final", "_only", "_state", "_whole"])
+DYNAMIC_FIXED = frozenset(
+    {"_begin_fields", "_begin_value", "_fields", "_only", "_state", "_value", "_whole", "_whole_value", "_whole_view"}
+)
 """Names that runtime/dynamic.py provides."""
 
 
@@ -31,15 +35,15 @@ class _Writer:
         self._loops = 0
 
     def module(self) -> Module:
-        inputs = self._graph.inputs
+        inputs, body = self._graph.inputs, self._graph.body
         if isinstance(inputs.contract, Positional):
-            parameters, begin = "_value", "_begin(_value)"
+            start = self._symbols.add("start", Symbol("constant", None, body.start))
+            parameters, begin = "_value", f"_begin_value(_value, {start})"
         else:
-            names = [*inputs.contract.fields, *inputs.optional]
-            parameters, begin = "**_fields", f"_begin(_fields, {tuple(names)!r})"
+            parameters, begin = "**_fields", f"_begin_fields(_fields, {tuple(inputs.optional)!r})"
         self._line(f"_state = {begin}")
-        self._region(self._graph.body)
-        self._line("return _final(_state)")
+        self._region(body)
+        self._line(f"return {_whole(body.end)}")
         head = f"{'async ' if self._async else ''}def run({parameters}):"
         return Module("\n".join([*self._functions, head, *self._lines, ""]), self._symbols.found, self._async)
 
@@ -60,7 +64,7 @@ class _Writer:
         plan = node.plan
         if isinstance(plan, BranchPlan):
             predicate = self._symbols.add("if", Symbol("condition", node, plan.step.predicate))
-            self._line(f"if {predicate}(_whole(_state)):")
+            self._line(f"if {predicate}({_whole(plan.before)}):")
             for index, region in enumerate(node.regions):
                 if index:
                     self._line("else:")
@@ -69,7 +73,7 @@ class _Writer:
             self._loop(node, plan)
         elif isinstance(plan, BreakPlan):
             condition = self._symbols.add("break", Symbol("condition", node, plan.step.condition))
-            self._line(f"if {condition}(_whole(_state)): break")
+            self._line(f"if {condition}({_whole(plan.before)}): break")
         elif isinstance(plan, ParallelPlan):
             self._step(node, tuple(self._function(node, region) for region in node.regions))
         elif isinstance(plan, NestedPlan):
@@ -100,23 +104,31 @@ class _Writer:
     def _loop(self, node: Node, plan: LoopPlan) -> None:
         self._loops += 1
         entry, passes = f"_entry{self._loops}", f"_passes{self._loops}"
-        self._line(f"{entry} = _entry(_state)")
+        only = f"_only(_state, {entry})"
+        self._line(f"{entry} = _state")
         limit = plan.step.max_iterations
         if limit is not None:
             self._line(f"{passes} = 0")
         condition = "True"
         if plan.step.condition is not None:
             name = self._symbols.add("while", Symbol("condition", node, plan.step.condition))
-            condition = f"{name}(_whole(_only(_state, {entry})))"
+            condition = f"{name}({_whole(plan.before, only)})"
         self._line(f"while {condition}:")
         self._depth += 1
         if limit is not None:
             name = self._symbols.add("limit", Symbol("limit", node, limit))
-            self._line(f"if {passes} >= {limit}: raise {name}(_whole(_only(_state, {entry})))")
+            self._line(f"if {passes} >= {limit}: raise {name}({_whole(plan.before, only)})")
             self._line(f"{passes} += 1")
-        self._line(f"_state = _only(_state, {entry})")
+        self._line(f"_state = {only}")
         self._region(node.regions[0])
         if plan.end.until is not None:
             until = self._symbols.add("until", Symbol("condition", node, plan.end.until))
-            self._line(f"if {until}(_whole(_state)): break")
+            self._line(f"if {until}({_whole(plan.body.end)}): break")
         self._depth -= 1
+
+
+def _whole(known: State[Any], state: str = "_state") -> str:
+    """The whole, decided from the types wherever they are known."""
+    if known.unknown:
+        return f"_whole({state})"
+    return f"_whole_value({state})" if known.whole_is_value else f"_whole_view({state})"

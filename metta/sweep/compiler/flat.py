@@ -13,14 +13,14 @@ Where the tree of regions has a loop, a conditional or a parallel step, the flat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.compiler.graph import Graph, Node, NodeKind, Region
 from metta.sweep.compiler.lower import VALUE
 from metta.sweep.contracts.flow import Field, State
-from metta.sweep.pipeline.plan import LoopPlan, NestedPlan
+from metta.sweep.pipeline.plan import Block, BranchPlan, LoopPlan, NestedPlan, ParallelPlan, StagePlan
 from metta.sweep.pipeline.replay import ORACLE
 
 if TYPE_CHECKING:
@@ -172,14 +172,10 @@ class _Flattener:
         source, kind, label, carries = leaving
         self._flat.add_edge(source, target, kind=kind, label=label, contract=str(carries), carries=carries)
 
-    def _enter(self, key: str, kind: str, name: str, node: Node, inner: Region | None = None) -> None:
-        added: tuple[Mapping[str, Any], ...] = ()
-        if inner is not None and inner.nodes:
-            within = inner.nodes[0].global_hooks
-            added = within[: max(0, len(within) - len(node.global_hooks))]
+    def _enter(self, key: str, kind: str, name: str, node: Node, block: Block | None = None) -> None:
+        hooks = () if block is None else tuple(dict.fromkeys(name for added in block.global_hooks for name in added))
         parent = self._path[-1] if self._path else ""
-        names = tuple(dict.fromkeys(hook for hooks in added for hook in hooks))
-        self._clusters[key] = Cluster(key, kind, name, parent, node, names)
+        self._clusters[key] = Cluster(key, kind, name, parent, node, hooks)
         self._path = (*self._path, key)
 
     def _leave(self) -> None:
@@ -206,7 +202,11 @@ class _Flattener:
             names = self._loop(node)
         elif node.regions and node.regions[0].nodes:
             (region,) = node.regions
-            self._enter(node.id, "nested" if node.kind is NodeKind.NESTED else "experiment", node.name, node, region)
+            if isinstance(node.plan, NestedPlan):
+                self._enter(node.id, "nested", node.name, node, node.plan.body)
+            else:
+                assert isinstance(node.plan, StagePlan)
+                self._enter(node.id, "experiment", node.name, node, node.plan.drawn)
             inside = self._region(region)
             self._leave()
             if isinstance(node.plan, NestedPlan) and node.plan.arguments is None and node.plan.output is None:
@@ -221,13 +221,16 @@ class _Flattener:
         """The arms of a conditional or a parallel step, and the join behind them."""
         self._enter(node.id, node.kind.value, node.name, node)
         self._add(node.id, node.kind.value, node, tuple(node.hooks))
-        branch = node.kind is NodeKind.BRANCH
+        plan = node.plan
+        branch = isinstance(plan, BranchPlan)
+        blocks = [plan.then, plan.otherwise] if isinstance(plan, BranchPlan) else []
+        blocks += plan.arms.values() if isinstance(plan, ParallelPlan) else ()
         names: dict[str, None] = {}
         leaving: list[_Exit] = []
-        for region in node.regions:
+        for region, block in zip(node.regions, blocks, strict=True):
             self._exit = _Exit(node.id, region.label if branch else "arm", region.label)
             if region.nodes:
-                self._enter(f"{node.id}/{region.label}", "arm", region.label, node)
+                self._enter(f"{node.id}/{region.label}", "arm", region.label, node, block)
                 names.update(self._region(region))
                 self._leave()
             if self._exit is not None:

@@ -52,8 +52,9 @@ class Node:
         id: unique in the graph and stable under changes elsewhere: the names on the way to it ("curriculum.train").
         plan: what the rules decided.
         hooks: those of the stage's own `.through`.
-        global_hooks: of the pipelines around it, innermost first.
-        reads: the context fields it takes ("@value" is the value, "@whole" the context as a whole).
+        global_hooks: of the pipelines around it, innermost first; only what calls something of its own has them (a
+            stage, a map): in a nested pipeline and in the arms of a parallel they act on the stages inside.
+        reads: the context fields and optional inputs it takes ("@value" is the value, "@whole" the context as a whole).
         writes: the context fields it sets; a replacing contract writes "@value" and the fields of its type.
         regions: arms or the body.
     """

@@ -10,8 +10,8 @@ from typing import Any
 
 from metta.sweep.compiler.graph import Graph, Node, NodeKind, Region
 from metta.sweep.compiler.lower import VALUE, whole_reads
-from metta.sweep.contracts.flow import State
-from metta.sweep.pipeline.plan import LoopPlan, NestedPlan
+from metta.sweep.contracts.flow import Shape, State
+from metta.sweep.pipeline.plan import LoopPlan, NestedPlan, StagePlan
 
 
 class Liveness:
@@ -78,7 +78,9 @@ def _define(node: Node, live: set[str], found: Liveness) -> None:
     if rebinds:
         needed = needed | {VALUE}
     found.needed[node.id] = frozenset(needed)
-    if VALUE in writes:
+    if may_skip(node):
+        pass  # what was there before may be there still
+    elif VALUE in writes:
         live.clear()  # a replacing contract: nothing older is visible behind it
     else:
         live.difference_update(writes)
@@ -96,7 +98,23 @@ def needs_input(node: Node) -> bool:
     hooks = node.hooks
     if "skip_if" in hooks or "on_error" in hooks or "cache_key" in hooks:
         return True
+    if (hooks or node.global_hooks) and keeps(node):
+        return True
     return any("skip_if" in h or "on_error" in h or "cache_key" in h or "before" in h for h in node.global_hooks)
+
+
+def keeps(node: Node) -> bool:
+    """Whether it is a stage that returns None: the data of its hooks is the context as it was."""
+    return isinstance(node.plan, StagePlan) and node.plan.output.shape is Shape.KEEP
+
+
+def may_skip(node: Node) -> bool:
+    """Whether `skip_if` may leave everything as it was. In a map it acts on the elements."""
+    if not node.hooks and not node.global_hooks:
+        return False
+    hooks = (node.hooks, *node.global_hooks)
+    skips = any("skip_if" in h for h in hooks) and not any("default" in h for h in hooks)
+    return skips and node.kind is not NodeKind.MAP
 
 
 def _loop(node: Node, live: set[str], found: Liveness) -> None:
@@ -140,7 +158,7 @@ def _nested(node: Node, live: set[str], found: Liveness) -> None:
         _define(node, live, found)
     else:
         found.needed[node.id] = frozenset(live.intersection(node.writes))
-        if end.replacements != plan.body.start.replacements:
+        if end.replacements != plan.body.start.replacements and not may_skip(node):
             live.clear()
     if plan.arguments is None:
         live |= start

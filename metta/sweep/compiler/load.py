@@ -1,7 +1,8 @@
-"""From a user's file to the pipelines in it.
+"""From a user's file to a module.
 
 A file is run like a module (`__name__` is not "__main__", so a guarded main part does not run) under a name of its own,
-with its folder on `sys.path`; a file inside a package is imported as part of it. What it prints goes to standard error.
+with its folder on `sys.path`; a file inside a package becomes a part of it. Where the file would start a run, loading
+stops (compiler/loading.py). What it prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -9,23 +10,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
-from types import FunctionType, MethodType, ModuleType, TracebackType
-from typing import Any, get_type_hints
+from types import ModuleType, TracebackType
 
+from metta.sweep.compiler.loading import RunReached, loading
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, nearest
-from metta.sweep.errors import InternalError, UsageError
-from metta.sweep.pipeline.builder import Pipeline
-from metta.sweep.pipeline.steps import BranchStep, ParallelStep, StageStep, Step
+from metta.sweep.errors import InternalError, MettaSweepError, UsageError
 
-# An experiment that inherits this `pipeline` has none: it is a base class.
-_EXPERIMENT_BASE = "metta.sweep.experiments.base"
 _LONGEST_REASON = 300
 
 
@@ -45,38 +40,6 @@ class LoadError(UsageError):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Something in a module that is a pipeline, or makes one.
-
-    Attributes:
-        name: of the variable, class or function.
-        target: a Pipeline, a compiled graph, an experiment or its class, or a function `-> Pipeline`.
-        file: where it was found, for messages.
-    """
-
-    name: str
-    target: Any
-    file: str
-
-    def build(self) -> Pipeline:
-        """The pipeline itself.
-
-        Raises:
-            LoadError: making it raised an exception, or what was made is no pipeline.
-        """
-        with _blaming(self.file, f'building "{self.name}" failed'):
-            made = self.target
-            if isinstance(made, (type, FunctionType, MethodType)):
-                made = made()
-            view = made.__metta_stage__() if _is_composite(made) else None
-        pipeline = None if view is None else view.pipeline
-        if pipeline is None:
-            raise UsageError(f'"{self.name}" in {self.file} is {_kind(made)}, not a pipeline')
-        built: Pipeline = pipeline
-        return built
-
-
 def split_spec(spec: str) -> tuple[str, str | None]:
     """FILE or FILE:NAME -> (file, name or None); an existing file may have a colon in its name."""
     if os.path.exists(spec):
@@ -88,8 +51,28 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 
 
 @contextlib.contextmanager
-def user_module(path: str) -> Iterator[ModuleType]:
-    """Run the file and give its module; inside the block it can import its neighbours.
+def fresh_packages() -> Iterator[set[str]]:
+    """Inside the block the files of a package share what they import; afterwards it is unloaded.
+
+    Yields the folders to import from, for `user_module`.
+    """
+    roots: set[str] = set()
+    imported = set(sys.modules)
+    try:
+        yield roots
+    finally:
+        for root in roots:
+            _forget(root, imported)
+
+
+@contextlib.contextmanager
+def user_module(path: str, packages: set[str] | None = None) -> Iterator[ModuleType]:
+    """Run the file up to its first run and give its module; inside the block it can import its neighbours.
+
+    Behind the block the file and its neighbours are unloaded: the next file may have another `helpers` beside it.
+
+    Args:
+        packages: of `fresh_packages`; then a file inside a package is unloaded with all others, later.
 
     Raises:
         UsageError: there is no such file, it is a directory or cannot be read.
@@ -99,81 +82,26 @@ def user_module(path: str) -> Iterator[ModuleType]:
     file = os.path.abspath(path)
     shown = display_path(file)
     _check_source(file, path)
-    root, name = _place(file)
-    arguments, search = sys.argv, list(sys.path)
+    root, name, package = _place(file)
+    arguments, search, imported = sys.argv, list(sys.path), set(sys.modules)
     sys.argv = [file]
     sys.path.insert(0, root)
     try:
-        # Standard output belongs to the command: a drawing, or JSON.
-        with contextlib.redirect_stdout(sys.stderr):
-            with _blaming(shown, f"{os.path.basename(file)} does not import"):
-                module = _run(file, name)
-            yield module
+        with user_code(shown, f"{os.path.basename(file)} does not import"):
+            module = _run(file, name, package)
+        yield module
     finally:
         sys.argv = arguments
         sys.path[:] = search
+        if packages is not None and package is not None:
+            packages.add(root)
+        else:
+            _forget(root, imported)
 
 
-def candidates(module: ModuleType) -> list[Candidate]:
-    """What the module defines that is a pipeline or makes one, in the order of the file.
-
-    Pipelines, compiled graphs and experiments in global variables; experiment classes of this file that are built
-    without arguments, unless an instance of them is there; functions of this file that are annotated `-> Pipeline`
-    and need no arguments.
-    """
-    file = _file_of(module)
-    found: dict[int, Candidate] = {}
-    for name, value in vars(module).items():
-        if not name.startswith("__") and id(value) not in found and _is_target(value, module):
-            found[id(value)] = Candidate(name, value, file)
-    built = {type(each.target) for each in found.values()}
-    return [each for each in found.values() if not (isinstance(each.target, type) and each.target in built)]
-
-
-def pick(module: ModuleType, name: str) -> Candidate:
-    """What `name` (dotted: an attribute of a class or an instance) stands for.
-
-    Raises:
-        UsageError: no such name, or it is no pipeline; the message says the nearest name.
-    """
-    file = _file_of(module)
-    owner: Any = module
-    for part in name.split("."):
-        if _is_composite(owner) and isinstance(owner, type):
-            owner = _made(owner, file)
-        if not hasattr(owner, part):
-            raise UsageError(_unknown(name, part, owner, module, file))
-        owner = getattr(owner, part)
-    if _is_composite(owner) or isinstance(owner, (FunctionType, MethodType)):
-        if missing := _required(owner) if callable(owner) and not _is_instance(owner) else []:
-            raise UsageError(_needs_arguments(name, missing, file))
-        return Candidate(name, owner, file)
-    raise UsageError(f'"{name}" in {file} is {_kind(owner)}, not a pipeline{_listed(module)}')
-
-
-def outermost(found: Iterable[tuple[Candidate, Pipeline]]) -> list[tuple[Candidate, Pipeline]]:
-    """Without the pipelines that another one continues or contains: they are a part of it.
-
-    An open pipeline is meant for the places where it is used; standing alone it may lack what it finds there.
-    """
-    pairs = list(found)
-    kept = []
-    for candidate, pipeline in pairs:
-        own = pipeline._steps()
-        if own and not any(_is_part(candidate, own, other) for one, other in pairs if one is not candidate):
-            kept.append((candidate, pipeline))
-    return kept
-
-
-def no_pipeline(module: ModuleType) -> str:
-    """The sentence for a file without any."""
-    return (
-        f"{_file_of(module)} has no pipeline: expected a Pipeline or an experiment in a global variable, an Experiment "
-        "class, or a function without parameters that is annotated -> Pipeline"
-    )
-
-
-# -- loading -------------------------------------------------------------------------------------------------------
+def file_of(module: ModuleType) -> str:
+    """The module's file, as messages show it."""
+    return display_path(module.__file__ or module.__name__)
 
 
 def _check_source(file: str, given: str) -> None:
@@ -183,10 +111,10 @@ def _check_source(file: str, given: str) -> None:
         with open(file, "rb") as opened:
             source = opened.read()
     except FileNotFoundError:
-        folder = os.path.dirname(file)
-        beside = [n for n in os.listdir(folder) if n.endswith(".py")] if os.path.isdir(folder) else []
-        near = nearest(os.path.basename(file), beside)
-        hint = f' (did you mean "{os.path.join(os.path.dirname(given), near)}"?)' if near else ""
+        folder, base = os.path.split(file)
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        near = nearest(os.path.splitext(base)[0], [name[:-3] for name in names if name.endswith(".py")])
+        hint = f' (did you mean "{os.path.join(os.path.dirname(given), near)}.py"?)' if near else ""
         raise UsageError(f"there is no file {given}{hint}") from None
     except OSError as error:
         raise UsageError(f"{given} cannot be read: {error.strerror or error}") from None
@@ -194,53 +122,89 @@ def _check_source(file: str, given: str) -> None:
         raise UsageError(f"{given} is no Python file: it holds binary data")
 
 
-def _place(file: str) -> tuple[str, str]:
-    """The folder to import from, and the module's name: dotted inside a package, else one that nothing else has."""
+def _place(file: str) -> tuple[str, str, str | None]:
+    """The folder to import from, the module's name (one that nothing else has outside of packages), its package."""
     folder, base = os.path.split(file)
     stem = os.path.splitext(base)[0]
     names = [] if stem == "__init__" else [stem]
     while os.path.isfile(os.path.join(folder, "__init__.py")) and os.path.basename(folder).isidentifier():
         folder, package = os.path.split(folder)
         names.insert(0, package)
-    if len(names) > 1 or stem == "__init__":
-        return folder, ".".join(names)
-    return folder, f"_metta_sweep_file_{stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}"
+    name = ".".join(names)
+    if stem == "__init__":
+        return folder, name, name
+    if len(names) > 1:
+        return folder, name, name.rpartition(".")[0]
+    return folder, f"_metta_sweep_file_{stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}", None
 
 
-def _run(file: str, name: str) -> ModuleType:
-    if "." in name or os.path.basename(file) == "__init__.py":
-        module = importlib.import_module(name)
-        found = getattr(module, "__file__", None)
-        if found is None or not os.path.samefile(found, file):
-            raise ImportError(f"{name} is another module here, {found}")
-        return module
-    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, file))
+def _forget(root: str, kept: set[str]) -> None:
+    """Unload what was imported from below the folder; not libraries that are installed there, nor ourselves."""
+    below = os.path.join(root, "")
+    for name in set(sys.modules) - kept:
+        source = getattr(sys.modules[name], "__file__", None) or ""
+        ours = name.partition(".")[0] == "metta"
+        if source.endswith(".py") and source.startswith(below) and "site-packages" not in source and not ours:
+            del sys.modules[name]
+
+
+def _run(file: str, name: str, package: str | None) -> ModuleType:
+    known = None if package is None else _known(file, name)
+    if known is not None:
+        return known
+    folders = [os.path.dirname(file)] if package == name else None
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=SourceFileLoader(name, file), submodule_search_locations=folders
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # annotations and dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
+    except RunReached:
+        pass  # what stands above the run is what the file defines
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
+def _known(file: str, name: str) -> ModuleType | None:
+    """The module, if it was imported already, by its package or by a file before it."""
+    parent = name.rpartition(".")[0]
+    if parent:
+        try:
+            importlib.import_module(parent)
+        except RunReached:
+            raise ImportError(f"the package {parent} starts a run when it is imported") from None
+    known = sys.modules.get(name)
+    if known is None:
+        return None
+    found = getattr(known, "__file__", None)
+    if found is None or not os.path.samefile(found, file):
+        raise ImportError(f"{name} is another module here, {found}")
+    return known
+
+
 @contextlib.contextmanager
-def _blaming(file: str, what: str) -> Iterator[None]:
-    """Turn an exception of the user's code into one sentence with the line in the user's file."""
+def user_code(file: str, what: str) -> Iterator[None]:
+    """Run code of the user: no run starts, and an exception becomes one sentence with the line in the user's file."""
     try:
-        yield
+        # Standard output belongs to the command: a drawing, or JSON.
+        with contextlib.redirect_stdout(sys.stderr), loading():
+            yield
     except (ContractError, InternalError, LoadError):
         raise
+    except RunReached as reached:
+        raise LoadError(f"{what}: it starts a run", file, _line(reached, file)) from None
     except (Exception, SystemExit) as error:
         raise LoadError(f"{what}: {_reason(error, file)}", file, _line(error, file)) from error
 
 
 def _reason(error: BaseException, file: str) -> str:
     if isinstance(error, SystemExit):
-        return 'it exits while it is imported; put its main part under if __name__ == "__main__":'
+        return 'it exits; put its main part under if __name__ == "__main__":'
     kind = type(error).__name__
     if isinstance(error, SyntaxError):
         where = "" if error.filename is None or display_path(error.filename) == file else f" in {error.filename}"
@@ -248,6 +212,8 @@ def _reason(error: BaseException, file: str) -> str:
     text = " ".join(str(error).split())
     if len(text) > _LONGEST_REASON:
         text = text[: _LONGEST_REASON - 3] + "..."
+    if isinstance(error, MettaSweepError):
+        return text
     reason = f"{kind}: {text}" if text else kind
     if isinstance(error, ModuleNotFoundError):
         reason += " (is it installed in this environment?)"
@@ -264,119 +230,3 @@ def _line(error: BaseException, file: str) -> int:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line
-
-
-# -- finding -------------------------------------------------------------------------------------------------------
-
-
-def _is_composite(value: object) -> bool:
-    return hasattr(value if isinstance(value, type) else type(value), "__metta_stage__")
-
-
-def _is_instance(value: object) -> bool:
-    return _is_composite(value) and not isinstance(value, type)
-
-
-def _is_target(value: Any, module: ModuleType) -> bool:
-    if _is_instance(value):
-        return True
-    if getattr(value, "__module__", None) != module.__name__:
-        return False
-    if isinstance(value, type):
-        return _is_composite(value) and not _is_base(value) and not _required(value)
-    if not isinstance(value, FunctionType) or inspect.iscoroutinefunction(value) or _required(value):
-        return False
-    try:
-        return get_type_hints(value).get("return") is Pipeline
-    except Exception:  # an annotation of another name that is imported for type checkers only
-        return False
-
-
-def _is_base(cls: type) -> bool:
-    owner = next((base for base in cls.__mro__ if "pipeline" in vars(base)), None)
-    return inspect.isabstract(cls) or (owner is not None and owner.__module__ == _EXPERIMENT_BASE)
-
-
-def _required(function: Any) -> list[str]:
-    """The parameters that a call must give."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin says nothing
-        return []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
-
-
-def _made(cls: type, file: str) -> object:
-    if missing := _required(cls):
-        raise UsageError(_needs_arguments(cls.__name__, missing, file))
-    with _blaming(file, f'building "{cls.__name__}" failed'):
-        return cls()
-
-
-def _needs_arguments(name: str, missing: list[str], file: str) -> str:
-    return f'"{name}" in {file} needs arguments ({", ".join(missing)}): make it in a global variable and name that'
-
-
-def _file_of(module: ModuleType) -> str:
-    return display_path(module.__file__ or module.__name__)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _unknown(name: str, part: str, owner: object, module: ModuleType, file: str) -> str:
-    if owner is module:
-        names = [each.name for each in candidates(module)]
-        head, rest = "", names or [n for n in vars(module) if not n.startswith("_")]
-    else:
-        head = name[: name.index(part)] if part in name else ""
-        rest = [n for n in dir(owner) if not n.startswith("_")]
-    near = nearest(part, rest)
-    if near is not None:
-        return f'{file} has no "{name}" (did you mean "{head}{near}"?)'
-    return f'{file} has no "{name}"{_listed(module)}'
-
-
-def _listed(module: ModuleType) -> str:
-    names = [each.name for each in candidates(module)]
-    return f"; it has {', '.join(names)}" if names else "; there is no pipeline in it"
-
-
-def _is_part(candidate: Candidate, own: list[Step], other: Pipeline) -> bool:
-    """Whether `other` goes on from these steps, or has them (or the experiment they belong to) somewhere inside."""
-    target = candidate.target
-    steps = other._steps()
-    if len(steps) > len(own) and own[-1] in steps:
-        return True
-    for inner in _inside(steps):
-        if isinstance(inner, StageStep):
-            runner = getattr(inner.call, "__self__", None)
-            if runner is not None and (runner is target or type(runner) is target):
-                return True
-            if inner.nested is not None and own[-1] in inner.nested._steps():
-                return True
-        elif any(own[-1] in arm._steps() for arm in _arms(inner)):
-            return True
-    return False
-
-
-def _inside(steps: list[Step]) -> Iterator[Step]:
-    for step in steps:
-        yield step
-        for pipeline in _arms(step):
-            yield from _inside(pipeline._steps())
-
-
-def _arms(step: Step) -> list[Pipeline]:
-    if isinstance(step, StageStep):
-        return [] if step.nested is None else [step.nested]
-    if isinstance(step, ParallelStep):
-        return list(step.arms.values())
-    if isinstance(step, BranchStep):
-        return [step.then] if step.otherwise is None else [step.then, step.otherwise]
-    return []

@@ -31,26 +31,37 @@ _NO_HOOKS: Mapping[str, Any] = {}
 
 def lower(block: Block, inputs: Inputs, name: str, notes: tuple[Diagnostic, ...] = ()) -> Graph:
     """The graph of a pipeline standing alone."""
-    return Graph(name, inputs, _region("", block, "", ()), notes)
+    return Graph(name, inputs, _region("", block, "", (), _Ids()), notes)
 
 
-def _region(label: str, block: Block, prefix: str, hooks: GlobalHooks) -> Region:
+class _Ids:
+    """The ids of one graph: names on the way to a node, numbered where two would be equal ("loop", "loop-2")."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, wanted: str) -> str:
+        found, count = wanted, 1
+        while found in self._taken:
+            count += 1
+            found = f"{wanted}-{count}"
+        self._taken.add(found)
+        return found
+
+
+def _region(label: str, block: Block, prefix: str, hooks: GlobalHooks, ids: _Ids) -> Region:
     handed = (*block.global_hooks[::-1], *hooks)
-    counts: dict[str, int] = {}
-    nodes = []
-    for plan in block.plans:
-        nodes.append(_node(plan, prefix, handed, counts))
-    return Region(label, tuple(nodes), block.start, block.end)
+    nodes = tuple(_node(plan, prefix, handed, ids) for plan in block.plans)
+    return Region(label, nodes, block.start, block.end)
 
 
-def _node(plan: Plan, prefix: str, hooks: GlobalHooks, counts: dict[str, int]) -> Node:
-    """One node. Steps without a name are numbered on their level: "loop", "loop-2"."""
+def _node(plan: Plan, prefix: str, hooks: GlobalHooks, ids: _Ids) -> Node:
     if isinstance(plan, StagePlan):
         step = plan.step
         regions: tuple[Region, ...] = ()
-        node_id = prefix + step.name
+        node_id = ids.take(prefix + step.name)
         if plan.drawn is not None:
-            regions = (_region("experiment", plan.drawn, node_id + ".", ()),)
+            regions = (_region("experiment", plan.drawn, node_id + ".", (), ids),)
         return Node(
             node_id,
             NodeKind.STAGE,
@@ -66,48 +77,60 @@ def _node(plan: Plan, prefix: str, hooks: GlobalHooks, counts: dict[str, int]) -
         assert plan.step.over is not None
         reads = (plan.step.over, *_binding_reads(plan.binding, plan.before))
         writes = _writes(plan.output, plan.after)
-        return Node(
-            prefix + plan.step.name, NodeKind.MAP, plan.step.name, plan, _hooks(plan.step), hooks, reads, writes
-        )
+        node_id = ids.take(prefix + plan.step.name)
+        return Node(node_id, NodeKind.MAP, plan.step.name, plan, _hooks(plan.step), hooks, reads, writes)
     if isinstance(plan, NestedPlan):
-        return _nested(plan, prefix, hooks)
+        return _nested(plan, prefix, hooks, ids)
     if isinstance(plan, BranchPlan):
-        node_id = _number(prefix, "conditional", counts)
+        node_id = ids.take(prefix + "conditional")
         regions = (
-            _region("then", plan.then, f"{node_id}.then.", hooks),
-            _region("otherwise", plan.otherwise, f"{node_id}.otherwise.", hooks),
+            _region("then", plan.then, f"{node_id}.then.", hooks, ids),
+            _region("otherwise", plan.otherwise, f"{node_id}.otherwise.", hooks, ids),
         )
         reads = whole_reads(plan.before)
-        return Node(node_id, NodeKind.BRANCH, "conditional", plan, _NO_HOOKS, hooks, reads, (), regions)
+        return Node(node_id, NodeKind.BRANCH, "conditional", plan, reads=reads, regions=regions)
     if isinstance(plan, ParallelPlan):
-        node_id = _number(prefix, plan.step.name, counts)
-        regions = tuple(_region(name, arm, f"{node_id}.{name}.", hooks) for name, arm in plan.arms.items())
+        node_id = ids.take(prefix + plan.step.name)
+        regions = tuple(_region(name, arm, f"{node_id}.{name}.", hooks, ids) for name, arm in plan.arms.items())
         writes = _writes(plan.output, plan.after)
-        return Node(node_id, NodeKind.PARALLEL, plan.step.name, plan, _hooks(plan.step), hooks, (), writes, regions)
+        return Node(node_id, NodeKind.PARALLEL, plan.step.name, plan, _hooks(plan.step), (), (), writes, regions)
     if isinstance(plan, LoopPlan):
-        node_id = _number(prefix, "loop", counts)
+        node_id = ids.take(prefix + "loop")
         # Stage names are unique on a level, and a loop's body belongs to the level around it.
-        region = _region("body", plan.body, prefix, hooks)
+        region = _region("body", plan.body, prefix, hooks, ids)
         reads = whole_reads(plan.before) if plan.step.condition is not None or plan.end.until is not None else ()
-        return Node(node_id, NodeKind.LOOP, "loop", plan, _NO_HOOKS, hooks, reads, (), (region,))
+        return Node(node_id, NodeKind.LOOP, "loop", plan, reads=reads, regions=(region,))
     assert isinstance(plan, BreakPlan)
-    node_id = _number(prefix, "break", counts)
-    return Node(node_id, NodeKind.BREAK, "break", plan, _NO_HOOKS, hooks, whole_reads(plan.before))
+    node_id = ids.take(prefix + "break")
+    return Node(node_id, NodeKind.BREAK, "break", plan, reads=whole_reads(plan.before))
 
 
-def _nested(plan: NestedPlan, prefix: str, hooks: GlobalHooks) -> Node:
+def _nested(plan: NestedPlan, prefix: str, hooks: GlobalHooks, ids: _Ids) -> Node:
     step = plan.step
-    node_id = prefix + plan.name
-    region = _region("nested", plan.body, node_id + ".", hooks)
+    node_id = ids.take(prefix + plan.name)
+    region = _region("nested", plan.body, node_id + ".", hooks, ids)
     reads = () if plan.arguments is None else _argument_reads(plan.arguments, plan.before)
-    writes = plan.leaving if plan.output is None else _writes(plan.output, plan.after)
+    if plan.output is not None:
+        writes = _writes(plan.output, plan.after)
+    else:
+        writes = () if plan.arguments is None else leaving(plan)
     own = _hooks(step) if isinstance(step, StageStep) else _NO_HOOKS
     return Node(node_id, NodeKind.NESTED, plan.name, plan, own, hooks, reads, writes, (region,))
 
 
-def _number(prefix: str, what: str, counts: dict[str, int]) -> str:
-    counts[what] = counts.get(what, 0) + 1
-    return f"{prefix}{what}" if counts[what] == 1 else f"{prefix}{what}-{counts[what]}"
+def leaving(plan: NestedPlan) -> tuple[str, ...]:
+    """What a nested pipeline without a contract sets in the context around it, the value included."""
+    start, end = plan.body.start, plan.body.end
+    changed = end.replacements != start.replacements
+    names = plan.leaving
+    if plan.arguments is None:
+        names = tuple(n for n, known in end.fields.items() if start.fields.get(n) is not known)
+    return (*names, VALUE) if changed and end.has_value else names
+
+
+def given_by(plan: NestedPlan) -> tuple[str, ...]:
+    """What the function of a nested pipeline under hooks gives: what leaves it, and what its hooks are shown."""
+    return tuple(dict.fromkeys([*leaving(plan), *whole_reads(plan.body.end)]))
 
 
 def _hooks(step: StageStep | ParallelStep) -> Mapping[str, Any]:
@@ -122,7 +145,7 @@ def _argument_reads(arguments: Iterable[Argument[Any]], state: State[Any]) -> tu
     names: dict[str, None] = {}
     for argument in arguments:
         how = argument.how
-        if how is How.FIELD or how is How.MAYBE_FIELD or how is How.RECORD or how is How.PROTOCOL:
+        if how in (How.FIELD, How.MAYBE_FIELD, How.INPUT, How.RECORD, How.PROTOCOL):
             names.update(dict.fromkeys(argument.names))
         elif how is How.VALUE:
             names[VALUE] = None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from metta.sweep.compiler.graph import Graph
-from metta.sweep.compiler.render_dot import to_dot
-from metta.sweep.compiler.render_json import to_json
-from metta.sweep.compiler.render_mermaid import to_mermaid
+from metta.sweep.compiler.render_dot import to_dot as to_dot
+from metta.sweep.compiler.render_json import to_json as to_json
+from metta.sweep.compiler.render_mermaid import to_mermaid as to_mermaid
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import InternalError, UsageError
 
@@ -30,7 +30,8 @@ def render(graph: Graph, format: str = "svg") -> bytes:
     """
     format = check_format(format)
     if format in TEXT_FORMATS:
-        return TEXT_FORMATS[format](graph).encode()
+        # A half surrogate pair in a name becomes its escape, which JSON reads back.
+        return TEXT_FORMATS[format](graph).encode(errors="backslashreplace")
     return _picture(to_dot(graph), format)
 
 

@@ -160,7 +160,8 @@ class _Dot:
         total = self._flat.number_of_nodes()
         if total <= _RANKS_PER_COLUMN * 1.5:
             return set()
-        height = max(_RANKS_PER_COLUMN, math.ceil(math.sqrt(total * 4)))
+        columns = math.ceil(total / max(_RANKS_PER_COLUMN, math.sqrt(total * 4)))
+        height = math.ceil(total / columns)
         found: set[tuple[str, str]] = set()
         ranks = 0
         previous = INPUT
@@ -169,7 +170,7 @@ class _Dot:
             if ranks > height and not data["clusters"] and data["kind"] != "output":
                 if self._flat.has_edge(previous, key):
                     found.add((previous, key))
-                    ranks = 0
+                    ranks = 1
             previous = key
         return found
 

@@ -203,7 +203,7 @@ def cluster_badges(cluster: Cluster) -> list[Badge]:
 
 def is_redundant(cluster: Cluster, clusters: Mapping[str, Cluster]) -> bool:
     """Whether an arm's frame would only repeat the frame of the one pipeline inside it."""
-    if cluster.kind != "arm":
+    if cluster.kind != "arm" or cluster.global_hooks:
         return False
     region = next(r for r in cluster.node.regions if r.label == cluster.name)
     return len(region.nodes) == 1 and (region.nodes[0].kind is NodeKind.NESTED or region.nodes[0].id not in clusters)
@@ -211,11 +211,27 @@ def is_redundant(cluster: Cluster, clusters: Mapping[str, Cluster]) -> bool:
 
 def global_badges(graph: Graph) -> list[Badge]:
     """The hooks that the pipeline itself sets for all its stages."""
-    first = next(iter(graph.body.nodes), None)
     merged: dict[str, Any] = {}
-    for hooks in () if first is None else first.global_hooks:
+    for hooks in _shared(graph.body.nodes):
         merged = {**hooks, **merged}
     return badges(merged)
+
+
+def _shared(nodes: tuple[Node, ...]) -> tuple[Mapping[str, Any], ...]:
+    """The global hooks that all stages of a level have in common: the outer ones stand last."""
+    shared: tuple[Mapping[str, Any], ...] | None = None
+    for node in nodes:
+        if node.kind in (NodeKind.STAGE, NodeKind.MAP, NodeKind.NESTED):
+            found = node.global_hooks
+        elif node.kind is NodeKind.BREAK:
+            continue
+        else:
+            found = _shared(tuple(inner for region in node.regions for inner in region.nodes))
+        if shared is None:
+            shared = found
+        while shared and (len(shared) > len(found) or shared[0] is not found[len(found) - len(shared)]):
+            shared = shared[1:]
+    return shared or ()
 
 
 def repeats(node: Node) -> str:

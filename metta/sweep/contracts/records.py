@@ -61,6 +61,8 @@ class _Member:
 
 def family_of(tp: Any) -> Family | None:
     """The kind of record a class (or a generic one with arguments) is; None for anything else."""
+    if type(tp) is type and tp.__module__ == "builtins":
+        return None  # int, str, ...: asked for every stage
     cls = get_origin(tp) or tp
     if not isinstance(cls, type):
         return None

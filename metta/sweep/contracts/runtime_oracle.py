@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import NoneType
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType, NoneType
+from typing import Any, get_origin
 
 from metta.sweep.contracts import assignable as types
 from metta.sweep.contracts.flow import State, TypeOracle
@@ -78,6 +78,9 @@ class RuntimeOracle(TypeOracle[Any]):
     def is_context(self, tp: Any, /) -> bool:
         return tp is self._context
 
+    def is_function(self, tp: Any, /) -> bool:
+        return tp is FunctionType or (get_origin(tp) or tp) is Callable
+
     def view(self, state: State[Any], /) -> Any:
         return self._context
 
@@ -92,8 +95,9 @@ class RuntimeOracle(TypeOracle[Any]):
         return summarize(value, 60)
 
     def resolve(self, returns: Any, arguments: Sequence[tuple[Any, Any]], /) -> Any:
-        solved: dict[Any, Any] = {}
-        for pattern, actual in arguments:
-            for variable, form in types.unify(pattern, actual).items():
-                solved.setdefault(variable, form)
-        return types.substitute(returns, solved)
+        if not arguments:
+            return types.substitute(returns, {})
+        # All at once, so that a variable that stands in several parameters takes the union.
+        patterns = tuple.__class_getitem__(tuple(pattern for pattern, _ in arguments))
+        actuals = tuple.__class_getitem__(tuple(actual for _, actual in arguments))
+        return types.substitute(returns, types.unify(patterns, actuals))

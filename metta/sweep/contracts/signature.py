@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_VARARGS, CO_VARKEYWORDS, iscoroutinefunction
-from types import CodeType, FunctionType, MethodType, WrapperDescriptorType
+from types import CodeType, FunctionType, MappingProxyType, MethodType, WrapperDescriptorType
 from typing import Any, Generic, Self, TypeVar, get_args, get_origin
 
 from metta.sweep.contracts.hints import (
@@ -65,7 +65,11 @@ class Signature(Generic[T]):
     parameters: tuple[Parameter[T], ...]
     returns: T | None
     is_async: bool
-    bound: Mapping[str, object] = field(default_factory=dict, hash=False)
+    bound: Mapping[str, object] = field(default_factory=lambda: _NOTHING, hash=False)
+
+
+# One for all: in a pipeline of 10,000 stages the collector counts 10,000 empty dicts, too.
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 def signature_of(fn: object) -> Signature[Any] | None:
@@ -93,7 +97,7 @@ def code_of(fn: object) -> CodeType | None:
 
 def source_name(fn: object) -> str:
     """What its user calls it: "MyExperiment.train", "Net" for an instance, "lambda at train.py:12"."""
-    inner = _innermost(fn)
+    inner = fn if type(fn) is FunctionType and not fn.__dict__ else _innermost(fn)
     if isinstance(inner, FunctionType) and inner.__name__ == "<lambda>":
         return f"lambda at {os.path.basename(inner.__code__.co_filename)}:{inner.__code__.co_firstlineno}"
     name = getattr(inner, "__qualname__", None)
@@ -172,7 +176,7 @@ def _is_marked_async(fn: Any) -> bool:
 
 def _awaited(returns: Any) -> tuple[Any, bool]:
     """What awaiting a declared result gives, and whether there is anything to await."""
-    origin = get_origin(returns) or returns
+    origin = returns if type(returns) is type else get_origin(returns) or returns
     if not isinstance(origin, type) or not hasattr(origin, "__await__"):
         return returns, False
     method = origin.__await__

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from metta.sweep.executors.base import (
     Executor,
     Failed,
     Finished,
+    Logged,
     Reported,
     Started,
     StateSaved,
@@ -114,9 +114,7 @@ class Session:
         self._attempts: dict[str, Attempt] = {}
         self._submitted = 0
         self._saved: dict[int, tuple[int, Path]] = {}
-        # When a run is cancelled, the thread of its current stage goes on beside the closing.
-        self._lock = threading.Lock()
-        self._closed = False
+        self._stopping = False
 
     @property
     def standing(self) -> Standing:
@@ -124,43 +122,67 @@ class Session:
         running = sum(not attempt.decided for attempt in self._attempts.values())
         return Standing(len(self.ledger.trials), running, self.ledger.over is not None)
 
+    def decide(self) -> Move:
+        """What to do next."""
+        return Halt("it was cancelled") if self._stopping else self.ledger.decide()
+
     def submit(self) -> list[Trial]:
         """Hand the executor what may start or go on now."""
-        with self._lock:
-            if self._closed:
-                return []
-            grants = self.ledger.grants(blocked=[attempt.grant.trial.id for attempt in self._attempts.values()])
-            for grant in grants:
-                self._submit(grant)
-            return [grant.trial for grant in grants]
+        grants = self.ledger.grants(blocked=[attempt.grant.trial.id for attempt in self._attempts.values()])
+        for grant in grants:
+            self._submit(grant)
+        return [grant.trial for grant in grants]
 
-    async def next_events(self) -> list[Event]:
-        """The events up to the first one that may change what happens next; none when the deadline comes first."""
+    def next_events(self) -> list[Event]:
+        """Wait for the events up to the first one that may change what happens next.
+
+        Returns early when the budget's time is over and when the sweep is stopped.
+        """
         deadline = self.ledger.budget.seconds
-        limit = None if deadline is None else max(0.0, deadline - self._clock())
         events: list[Event] = []
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                while not events or not isinstance(events[-1], Reported | Finished | Failed):
-                    events.append(await self._events.aget())
+            while not self._stopping and not (events and isinstance(events[-1], Reported | Finished | Failed)):
+                limit = None if deadline is None else max(0.0, deadline - self._clock())
+                events.append(self._events.get(limit))
         return events
 
     def fold(self, event: Event) -> None:
         """Take an event of the executor into the ledger, and answer it."""
-        with self._lock:
-            if not self._closed:
-                self._fold(event)
+        attempt = self._attempts.get(event.token)
+        if attempt is None:
+            return
+        trial = attempt.grant.trial
+        match event:
+            case Started():
+                if not attempt.decided:
+                    self.ledger.began(attempt.grant, attempt.saved_step)
+            case StateSaved():
+                self._saved[trial.id] = (event.step, event.path)
+            case Reported():
+                self._fold_report(event, attempt)
+            case Finished():
+                del self._attempts[event.token]
+                if not attempt.decided:
+                    self._fold_result(event, attempt)
+            case Failed():
+                del self._attempts[event.token]
+                if not attempt.decided:
+                    self.ledger.failed(trial, Failure(event.reason, event.message, event.traceback))
 
     def halt(self) -> None:
-        """Stop everything that the executor still does for this sweep."""
-        with self._lock:
-            self._halt()
+        """Take back everything that the executor still does for this sweep."""
+        for token, attempt in self._attempts.items():
+            attempt.decided = True
+            self._executor.cancel(token)
+
+    def stop(self) -> None:
+        """End the sweep soon, as cancelled. Any thread may call it; the stages then come to their end."""
+        self._stopping = True
+        self._events.put(_WAKE)
 
     async def close(self) -> None:
-        """`halt`, and wait until nothing of this sweep runs any more."""
-        with self._lock:
-            self._closed = True
-            self._halt()
+        """When the stages have ended: halt, and wait until nothing of this sweep runs any more."""
+        self.halt()
         while self._attempts:
             event = await self._events.aget()
             if isinstance(event, Finished | Failed):
@@ -186,7 +208,10 @@ class Session:
 
     def end(self, error: BaseException | None) -> None:
         """Tell the listeners that the sweep is over."""
-        told = None if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+        told = None
+        if error is not None:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            told = "cancelled" if cancelled else f"{type(error).__name__}: {error}"
         self._tell(SweepEnded(self._clock(), told))
 
     def _submit(self, grant: Grant) -> None:
@@ -207,33 +232,6 @@ class Session:
         )
         self._executor.submit(task, self._events)
         self._attempts[token] = Attempt(grant, trial.resource, saved_step)
-
-    def _halt(self) -> None:
-        for token, attempt in self._attempts.items():
-            attempt.decided = True
-            self._executor.cancel(token)
-
-    def _fold(self, event: Event) -> None:
-        attempt = self._attempts.get(event.token)
-        if attempt is None:
-            return
-        trial = attempt.grant.trial
-        match event:
-            case Started():
-                if not attempt.decided:
-                    self.ledger.began(attempt.grant, attempt.saved_step)
-            case StateSaved():
-                self._saved[trial.id] = (event.step, event.path)
-            case Reported():
-                self._fold_report(event, attempt)
-            case Finished():
-                del self._attempts[event.token]
-                if not attempt.decided:
-                    self._fold_result(event, attempt)
-            case Failed():
-                del self._attempts[event.token]
-                if not attempt.decided:
-                    self.ledger.failed(trial, Failure(event.reason, event.message, event.traceback))
 
     def _fold_report(self, event: Reported, attempt: Attempt) -> None:
         attempt.reported = True
@@ -261,6 +259,9 @@ class Session:
         return 0, None
 
 
+_WAKE = Logged("", "")
+"""An event of no attempt: whoever waits for events looks up."""
+
 _ANSWERS = {
     Action.CONTINUE: Answer.CONTINUE,
     Action.PAUSE: Answer.PAUSE,
@@ -280,7 +281,7 @@ def begin(session: Session) -> Standing:
 
 def decide(session: Session) -> Move:
     """Ask the scheduler what to do next."""
-    return session.ledger.decide()
+    return session.decide()
 
 
 def suggest(session: Session, move: Move) -> list[Trial]:
@@ -296,9 +297,9 @@ def launch(session: Session, move: Move) -> list[Trial]:
     return session.submit()
 
 
-async def wait(session: Session, move: Move) -> list[Event]:
-    """Where the scheduler waits, wait for the workers."""
-    return await session.next_events() if isinstance(move, Wait) else []
+def wait(session: Session, move: Move) -> list[Event]:
+    """Where the scheduler waits, wait for the workers. It blocks its thread: all stages run in one, off the loop."""
+    return session.next_events() if isinstance(move, Wait) else []
 
 
 def observe(session: Session, events: list[Event]) -> Standing:

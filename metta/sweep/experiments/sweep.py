@@ -220,15 +220,15 @@ class SweepExperiment(Experiment[SweepResult]):
                 clock=clock,
                 tell=tell,
             )
+            error: BaseException | None = None
             try:
-                record = await graph.arun(session=session)
-            except BaseException as error:
-                session.end(error)
+                return cast("SweepRecord", await _run_stages(graph, session))
+            except BaseException as failed:
+                error = failed
                 raise
             finally:
                 await session.close()
-            session.end(None)
-            return cast("SweepRecord", record)
+                session.end(error)
 
 
 def _base(base: object) -> Experiment[Any] | Objective:
@@ -241,6 +241,19 @@ def _base(base: object) -> Experiment[Any] | Objective:
 
 def _objective(base: Experiment[Any] | Objective) -> Objective:
     return base.evaluate if isinstance(base, Experiment) else base
+
+
+async def _run_stages(graph: CompiledGraph, session: Session) -> object:
+    """Run the pipeline. When this is cancelled, the thread of its stages is brought to its end first."""
+    stages = asyncio.ensure_future(graph.arun(session=session))
+    try:
+        return await asyncio.shield(stages)
+    except asyncio.CancelledError:
+        session.stop()
+        await asyncio.wait({stages})
+        if not stages.cancelled():
+            stages.exception()  # seen: what fails while it is being stopped is no news
+        raise
 
 
 def _checked(name: str, value: object, kind: type[Any]) -> Any:

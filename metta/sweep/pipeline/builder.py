@@ -17,7 +17,6 @@ from metta.sweep.pipeline.steps import (
     BreakStep,
     EndStep,
     Inputs,
-    LoopStep,
     ParallelStep,
     StageStep,
     Step,
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
 _OPEN: State[Any] = State(open=True)
 
+_Chain = tuple[Step, "_Chain | None"]
+"""Recorded steps, last first. Pipelines share it, so that none keeps the ones alive that it was made from."""
+
 
 class Pipeline:
     """A typed pipeline under construction.
@@ -37,12 +39,11 @@ class Pipeline:
     checked as soon as it can be known, and ContractError names both sides; `compile()` checks the rest.
     """
 
-    __slots__ = ("_cursor", "_global_hooks", "_inputs", "_notes", "_parent", "_pending", "_step")
+    __slots__ = ("_chain", "_cursor", "_global_hooks", "_inputs", "_notes", "_pending")
 
     def __init__(self, value: Any = reading.ABSENT, /, **fields: Any) -> None:
         site = Site.of_caller()
-        self._parent: Pipeline | None = None
-        self._step: Step | None = None
+        self._chain: _Chain | None = None
         self._pending: StageStep | ParallelStep | None = None
         self._inputs: Inputs | None = reading.declared_inputs(value, fields, site)
         self._global_hooks: tuple[Mapping[str, Any], ...] = ()
@@ -60,13 +61,12 @@ class Pipeline:
             fn: what runs; its parameters say what it reads from the context.
             settings: parameters of `fn` that are fixed here; `field("x")` binds one to another context field.
         """
-        step = reading.read_stage(name, fn, settings, Site.of_caller())
-        return self if step is None else self._record(step)
+        return self._record(reading.read_stage(name, fn, settings, Site.of_caller()))
 
     def map(self, name: str, fn: Any, /, over: str, max_parallel: int | None = None, **settings: Any) -> Pipeline:
         """Add a stage that runs once per element of the field `over`, at most `max_parallel` at a time."""
         step = reading.read_stage(name, fn, settings, Site.of_caller(), over=over, max_parallel=max_parallel)
-        return self if step is None else self._record(step)
+        return self._record(step)
 
     def through(self, contract: Any = reading.ABSENT, /, **keywords: Any) -> Pipeline:
         """Declare what the stage before gives, and hook into it.
@@ -86,12 +86,13 @@ class Pipeline:
                 found="no stage before it" if pending is None else "a second one",
                 remedy="put the contract and all hooks into one .through behind the stage",
             )
-            settle([(None, problem)], site)
+            settle([(None, problem)], site, "" if pending is None else pending.name)
             return self
         through = reading.read_through(pending, contract, keywords, site)
         step = pending.with_through(through)
         new = self._copy()
-        new._step = new._pending = step
+        assert self._chain is not None
+        new._chain, new._pending = (step, self._chain[1]), step
         # What a stage reads is settled with its through: settings may come with it.
         new._apply(step)
         return new
@@ -104,7 +105,7 @@ class Pipeline:
         Args:
             max_iterations: LoopLimitExceeded is raised when the loop would begin a pass beyond it.
         """
-        return self._record(LoopStep(condition, max_iterations, Site.of_caller()))
+        return self._record(reading.read_loop(condition, max_iterations, Site.of_caller()))
 
     def break_if(self, condition: Callable[..., object], /) -> Pipeline:
         """Leave the loop if the condition holds for the context at this point."""
@@ -119,8 +120,6 @@ class Pipeline:
         site = Site.of_caller()
         first = reading.read_arm("then", then, site, 1)
         second = None if otherwise is None else reading.read_arm("otherwise", otherwise, site, 2)
-        if first is None or (second is None and otherwise is not None):
-            return self
         return self._record(BranchStep(predicate, first, second, site))
 
     def parallel(self, arms: Sequence[Any] | Mapping[str, Any], /) -> Pipeline:
@@ -128,8 +127,7 @@ class Pipeline:
 
         A sequence gives the list of their results in declared order; a mapping gives one field per key.
         """
-        step = reading.read_parallel(arms, Site.of_caller())
-        return self if step is None else self._record(step)
+        return self._record(reading.read_parallel(arms, Site.of_caller()))
 
     def with_global_hooks(self, **hooks: Any) -> Pipeline:
         """The same pipeline with hooks on all its stages, nested ones included; they take the stage's name first.
@@ -166,7 +164,7 @@ class Pipeline:
 
     def _copy(self) -> Pipeline:
         new = object.__new__(Pipeline)
-        new._parent, new._step, new._pending = self._parent, self._step, self._pending
+        new._chain, new._pending = self._chain, self._pending
         new._inputs, new._global_hooks, new._cursor = self._inputs, self._global_hooks, self._cursor
         new._notes = self._notes
         return new
@@ -191,7 +189,7 @@ class Pipeline:
 
     def _record(self, step: Step) -> Pipeline:
         new = self._copy()
-        new._parent, new._step, new._pending = self, step, None
+        new._chain, new._pending = (step, self._chain), None
         if self._pending is not None and self._pending.through is None:
             new._apply(self._pending)
         if isinstance(step, (StageStep, ParallelStep)):
@@ -208,10 +206,10 @@ class Pipeline:
     def _steps(self) -> list[Step]:
         """All steps in order."""
         found: list[Step] = []
-        node: Pipeline | None = self
-        while node is not None and node._step is not None:
-            found.append(node._step)
-            node = node._parent
+        chain = self._chain
+        while chain is not None:
+            step, chain = chain
+            found.append(step)
         found.reverse()
         return found
 
@@ -223,7 +221,10 @@ class Pipeline:
         new._inputs, new._cursor = inputs, Cursor(start_state(inputs))
         new._global_hooks = self._global_hooks
         for step in self._steps():
-            new = new._record(step)
+            # Each step is complete: its through is part of it.
+            new = new._copy()
+            new._chain = (step, new._chain)
+            new._apply(step)
         return new
 
     def _standing_inputs(self) -> Inputs:

@@ -9,7 +9,9 @@ from metta.sweep.contracts import flow
 from metta.sweep.contracts.flow import CALLABLE_HOOKS, CHANGERS, Keyword, Output, Positional, Problem, Shape, State
 from metta.sweep.contracts.runtime_oracle import RuntimeOracle
 from metta.sweep.contracts.signature import signature_of
+from metta.sweep.contracts.summary import summarize
 from metta.sweep.pipeline.hooks import hook_value_error
+from metta.sweep.pipeline.plan import NestedPlan
 from metta.sweep.pipeline.steps import ParallelStep, StageStep, Through
 
 Tell = Callable[[Problem], None]
@@ -22,22 +24,29 @@ def check_hooks(
     state: State[Any],
     oracle: RuntimeOracle,
     tell: Tell,
+    *,
+    nested: NestedPlan | None = None,
 ) -> None:
-    """Report what is wrong with the hooks of a stage, given its output and the context before it."""
+    """Report what is wrong with the hooks of a stage, given its output and the context before it.
+
+    Args:
+        nested: a nested pipeline without a contract; the data of its hooks is its final whole.
+    """
     stage = step.name
     hooks = through.hooks
-    data = data_type(out, state, oracle)
-    given = None if state.open or state.unknown else flow.whole(state, oracle)
-    if isinstance(step, StageStep) and step.over is not None:
-        given = None  # skip_if and on_error see one element
+    is_map = isinstance(step, StageStep) and step.over is not None
+    data = data_type(out, state, oracle) if nested is None else flow.whole(nested.body.end, oracle)
+    # In a map, skip_if and on_error see one element.
+    given = None if state.open or state.unknown or is_map else flow.whole(state, oracle)
     check_callables(stage, hooks, data, given, oracle, tell)
-    if out.shape is Shape.KEEP:
+    if out.shape is Shape.KEEP and nested is None:
         for name in CHANGERS:
             if name in hooks:
                 tell(_nothing_to_change(stage, name))
-    if "skip_if" in hooks:
-        _check_skip(stage, hooks, out, state, oracle, tell)
-    if "default" in hooks and out.contract is not None:
+    # An element of a map that is skipped is left out, or takes its default: neither touches the contract's list.
+    if "skip_if" in hooks and not is_map:
+        _check_skip(stage, hooks, out, state, oracle, tell, nested)
+    if "default" in hooks and out.contract is not None and not is_map:
         _check_default(stage, hooks["default"], out.contract, oracle, tell)
     if hooks.get("checkpoint") is True and out.contract is not None:
         _check_storable(stage, out.contract, oracle, tell)
@@ -72,7 +81,7 @@ def check_callables(
             if found is not None:
                 tell(_hook_type(stage, name, flow.VALUE_HOOKS[name], found))
         elif not callable(value):
-            tell(_hook_type(stage, name, "a callable", repr(value)[:60]))
+            tell(_hook_type(stage, name, "a callable", summarize(value, 60)))
         else:
             before = given if is_global and name == "before" else data
             problem = flow.check_callable_hook(
@@ -107,13 +116,24 @@ def _nothing_to_change(stage: str, name: str) -> Problem:
 
 
 def _check_skip(
-    stage: str, hooks: Mapping[str, Any], out: Output[Any], state: State[Any], oracle: RuntimeOracle, tell: Tell
+    stage: str,
+    hooks: Mapping[str, Any],
+    out: Output[Any],
+    state: State[Any],
+    oracle: RuntimeOracle,
+    tell: Tell,
+    nested: NestedPlan | None,
 ) -> None:
     if state.open or state.unknown:
         return
     replaces = False
     sets: Mapping[str, Any] = {}
-    if isinstance(out.contract, Positional):
+    if nested is not None:
+        end = nested.body.end
+        replaces = end.replacements != nested.body.start.replacements
+        names = end.fields if nested.arguments is None else nested.leaving
+        sets = {name: None for name in names if (known := end.fields.get(name)) is not None and known.definite}
+    elif isinstance(out.contract, Positional):
         same = (
             state.has_value
             and state.value is not None
@@ -137,7 +157,17 @@ def _check_default(
 
     _, wrong = unpack(default, contract, check=True)
     if wrong is not None:
-        tell(_hook_type(stage, "default", "a value that meets the contract", wrong))
+        tell(
+            Problem(
+                "hook-type",
+                f'the default of stage "{stage}" does not meet its contract: {wrong}',
+                expected="a value that meets the contract",
+                found=summarize(default, 60),
+                remedy="give what the stage would return: the value, or a tuple, mapping or record of the fields",
+                argument="default",
+                at="through",
+            )
+        )
 
 
 def _check_storable(stage: str, contract: Positional[Any] | Keyword[Any], oracle: RuntimeOracle, tell: Tell) -> None:

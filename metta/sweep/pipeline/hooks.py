@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from metta.sweep.contracts.flow import HOOK_NAMES, did_you_mean
+from metta.sweep.contracts.summary import summarize
 from metta.sweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -191,8 +192,7 @@ def hook_value_error(name: str, value: object) -> str | None:
             ok = True
     if ok:
         return None
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return summarize(value, 60)
 
 
 def timeout_seconds(value: float | timedelta) -> float:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from metta.sweep.contracts.assignable import is_type_form, normalize
+from metta.sweep.contracts.assignable import describe, is_type_form, normalize
 from metta.sweep.contracts.diagnostics import Site
-from metta.sweep.contracts.flow import HOOK_NAMES, Keyword, Positional, Problem, Setting, did_you_mean
+from metta.sweep.contracts.flow import HOOK_NAMES, Keyword, Positional, Problem, Setting, State, bind, did_you_mean
 from metta.sweep.contracts.signature import Kind, Signature, signature_of
+from metta.sweep.contracts.summary import summarize
 from metta.sweep.pipeline.hook_checks import check_callables
 from metta.sweep.pipeline.hooks import FieldName
 from metta.sweep.pipeline.replay import ORACLE
 from metta.sweep.pipeline.reporting import settle
-from metta.sweep.pipeline.steps import Composite, Inputs, ParallelStep, StageStep, StageView, Through
+from metta.sweep.pipeline.steps import Composite, Inputs, LoopStep, ParallelStep, StageStep, StageView, Through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
 """No positional argument was given."""
 
+# Shared, because 10,000 stages would otherwise have 20,000 empty dicts that the collector counts.
 _NO_SETTINGS: Mapping[str, Setting] = {}
+_NO_HOOKS: Mapping[str, Any] = {}
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------
@@ -68,44 +72,84 @@ def read_stage(
     settings: Mapping[str, Any],
     site: Site,
     *,
+    argument: int = 1,
     over: str | None = None,
     max_parallel: int | None = None,
-) -> StageStep | None:
-    """The step of `.stage` or `.map`; None (reported) where the target is no stage."""
+) -> StageStep:
+    """The step of `.stage` or `.map`; where the target is no stage (reported), one that could be any.
+
+    Args:
+        argument: the position of `target` in the builder call.
+    """
     if not isinstance(name, str) or not name:
         settle([(None, _no_name(name))], site)
         name = str(name)
-    view = _view(name, target, site)
+    if over is not None:
+        _check_count("max_parallel", max_parallel, site)
+    view = _view(name, target, site, argument)
     if view is None:
-        return None
+        return _any_stage(name, site)
     read = {key: _setting(value, "stage") for key, value in settings.items()} if settings else _NO_SETTINGS
     if view.call is None:
         if over is not None:
-            problem = _not_a_stage(name, target, site)
-            settle([(None, problem)], site)
-            return None
+            settle([(None, _not_a_stage(name, target, site, argument))], site, name)
+            return _any_stage(name, site)
         return StageStep(name, None, None, view.pipeline, read, site)
-    signature = view.signature
-    if signature is not None and signature.bound:
-        read = {**_bound(view.call, signature), **read}
-    return StageStep(name, view.call, signature, view.pipeline, read, site, over, max_parallel)
+    if isinstance(view.call, functools.partial):
+        _check_bound(name, view.call, site, argument)
+    return StageStep(name, view.call, view.signature, view.pipeline, read, site, over, max_parallel)
+
+
+def _any_stage(name: str, site: Site) -> StageStep:
+    """In place of a stage that could not be read: what stands behind it is not blamed for it."""
+    return StageStep(name, _any_stage, Signature(name, (), Any, False), None, _NO_SETTINGS, site)
+
+
+def read_loop(condition: Any, max_iterations: Any, site: Site) -> LoopStep:
+    """The step of `.loop_while`."""
+    _check_count("max_iterations", max_iterations, site)
+    return LoopStep(condition, max_iterations, site)
+
+
+def _check_count(name: str, value: object, site: Site) -> None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return
+    problem = Problem(
+        "setting-type",
+        f"{name} is {summarize(value, 60)}; it is a number, from 1 on",
+        expected="an int >= 1, or None for no limit",
+        found=summarize(value, 60),
+        remedy=f"pass {name}=n with n >= 1, or leave it out",
+        argument=name,
+    )
+    settle([(None, problem)], site)
 
 
 def _setting(value: Any, at: str) -> Setting:
     return Setting(value, value.name, at) if isinstance(value, FieldName) else Setting(value, None, at)
 
 
-def _bound(call: Any, signature: Signature[Any]) -> dict[str, Setting]:
-    """Keywords of a partial: checked against the parameters of what it wraps, passed by the partial itself."""
-    return {name: Setting(value, None, "") for name, value in signature.bound.items()}
+def _check_bound(stage: str, call: functools.partial[Any], site: Site, argument: int) -> None:
+    """What a partial binds are settings too: checked against the parameters of what it wraps."""
+    inside = signature_of(call.func)
+    if inside is None:
+        return
+    bound = {
+        p.name: v for p, v in zip(inside.parameters, call.args, strict=False) if p.kind <= Kind.POSITIONAL_OR_KEYWORD
+    }
+    settings = {name: Setting(value) for name, value in {**bound, **call.keywords}.items()}
+    # In an open context nothing else can be wrong.
+    _, problems = bind(stage, inside, settings, State(open=True), ORACLE)
+    found = [(None, problem.on(argument)) for problem in problems if problem.argument in settings]
+    settle(found, site, stage)
 
 
 def _no_name(name: object) -> Problem:
     return Problem(
         "not-a-stage",
-        f"a stage begins with its name, a string; found {type(name).__name__}",
+        f"a stage begins with its name, a string; found {summarize(name, 60)}",
         expected="a non-empty string",
-        found=repr(name)[:60],
+        found=summarize(name, 60),
         remedy='write .stage("name", function)',
         argument=0,
     )
@@ -117,11 +161,11 @@ _viewing: list[object] = []
 _DEEPEST = 32
 
 
-def _view(name: str, target: Any, site: Site) -> StageView | None:
+def _view(name: str, target: Any, site: Site, argument: int) -> StageView | None:
     # Looked up on the type: a class is a callable, whatever its instances are.
     if not hasattr(type(target), "__metta_stage__"):
         if not callable(target):
-            settle([(None, _not_a_stage(name, target, site))], site)
+            settle([(None, _not_a_stage(name, target, site, argument))], site, name)
             return None
         return StageView(None, target, signature_of(target))
     with _guarded(target) as recursive:
@@ -137,11 +181,12 @@ def _view(name: str, target: Any, site: Site) -> StageView | None:
                             expected="a pipeline of finite depth",
                             found=kind,
                             remedy="build the inner experiment inside a stage, when it runs",
-                            argument=1,
+                            argument=argument,
                         ),
                     )
                 ],
                 site,
+                name,
             )
             return None
         composite: Composite = target
@@ -159,33 +204,32 @@ def _guarded(target: object) -> Iterator[bool]:
         _viewing.pop()
 
 
-def _not_a_stage(name: str, target: object, site: Site) -> Problem:
-    source = site.source(1)
+def _not_a_stage(name: str, target: object, site: Site, argument: int) -> Problem:
+    source = site.source(argument)
     hint = ""
     if source is not None and source.endswith(")") and "(" in source and "lambda" not in source:
         hint = f" (did you mean {source[: source.index('(')]}, without the call?)"
-    found = type(target).__name__
+    found = summarize(target, 60)
     return Problem(
         "not-a-stage",
-        f'stage "{name}" is given a {found}, which cannot be called{hint}',
+        f'stage "{name}" is given {found}, which cannot be called{hint}',
         expected="a callable, a pipeline, a compiled graph or an experiment",
         found=found,
         remedy="pass the function itself; bind arguments as settings: .stage(name, fn, x=1)",
-        argument=1,
+        argument=argument,
     )
 
 
 # -- arms -----------------------------------------------------------------------------------------------------------
 
 
-def read_arm(name: str, target: Any, site: Site, argument: str | int) -> Pipeline | None:
+def read_arm(name: str, target: Any, site: Site, argument: int) -> Pipeline:
     """An arm: a pipeline as it is, anything else as a pipeline of one stage."""
     from metta.sweep.pipeline.builder import Pipeline
 
     if isinstance(target, Pipeline):
         return target
-    step = read_stage(_arm_name(name, target), target, {}, site)
-    return None if step is None else Pipeline._of_step(step, site)
+    return Pipeline._of_step(read_stage(_arm_name(name, target), target, {}, site, argument=argument), site)
 
 
 def _arm_name(name: str, target: Any) -> str:
@@ -193,7 +237,7 @@ def _arm_name(name: str, target: Any) -> str:
     return own if isinstance(own, str) and own.isidentifier() else name
 
 
-def read_parallel(arms: Sequence[Any] | Mapping[str, Any], site: Site) -> ParallelStep | None:
+def read_parallel(arms: Sequence[Any] | Mapping[str, Any], site: Site) -> ParallelStep | StageStep:
     keyed = isinstance(arms, Mapping)
     if (not keyed and (isinstance(arms, (str, bytes)) or not isinstance(arms, Sequence))) or not arms:
         found = "nothing" if not arms else type(arms).__name__
@@ -213,13 +257,9 @@ def read_parallel(arms: Sequence[Any] | Mapping[str, Any], site: Site) -> Parall
             ],
             site,
         )
-        return None
+        return _any_stage("parallel", site)
     targets = dict(arms) if isinstance(arms, Mapping) else {f"arm {i}": arm for i, arm in enumerate(arms)}
-    read = {name: read_arm(name, target, site, 0) for name, target in targets.items()}
-    pipelines = {name: pipeline for name, pipeline in read.items() if pipeline is not None}
-    if len(pipelines) < len(read):
-        return None
-    return ParallelStep("parallel", pipelines, keyed, site)
+    return ParallelStep("parallel", {name: read_arm(name, arm, site, 0) for name, arm in targets.items()}, keyed, site)
 
 
 # -- through --------------------------------------------------------------------------------------------------------
@@ -231,7 +271,6 @@ def read_through(step: StageStep | ParallelStep, contract: Any, keywords: Mappin
     hooks: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     settings: dict[str, Setting] = {}
-    parameters = _parameter_names(step)
     positional = contract is not ABSENT
     for name, value in keywords.items():
         if name in HOOK_NAMES:
@@ -246,7 +285,7 @@ def read_through(step: StageStep | ParallelStep, contract: Any, keywords: Mappin
                 problems.append(_mixed("through", name))
             else:
                 settings[name] = _setting(value, "through")
-        elif is_type_form(value) or ((value is None or isinstance(value, str)) and name not in parameters):
+        elif is_type_form(value) or ((value is None or isinstance(value, str)) and name not in _parameter_names(step)):
             if name == "get" or name.startswith("_"):
                 problems.append(_reserved(name, "a field"))
             else:
@@ -265,8 +304,8 @@ def read_through(step: StageStep | ParallelStep, contract: Any, keywords: Mappin
         problems += [_unknown_hook(step.name, name) for name in settings]
         settings = {}
     if problems:
-        settle([(None, p) for p in problems], site)
-    return Through(read, settings, hooks, site)
+        settle([(None, p) for p in problems], site, step.name)
+    return Through(read, settings or _NO_SETTINGS, hooks or _NO_HOOKS, site)
 
 
 def _parameter_names(step: StageStep | ParallelStep) -> frozenset[str]:
@@ -336,12 +375,18 @@ def _mixed(where: str, name: str) -> Problem:
 
 
 def _not_a_type(what: str, value: object, argument: str | int) -> Problem:
-    found = repr(value)[:60]
+    found = summarize(value, 60)
     return Problem(
         "not-a-type",
         f"{what} is {found}, which is no type",
         expected="a type such as list[int] or a record class",
         found=found,
-        remedy="pass the type itself, not a value of it" if not callable(value) else "pass a type, not a function",
+        remedy=_type_meant(value),
         argument=argument,
     )
+
+
+def _type_meant(value: object) -> str:
+    if isinstance(value, list) and len(value) == 1 and is_type_form(value[0]):
+        return f"write list[{describe(value[0])}]"
+    return "pass a type, not a function" if callable(value) else "pass the type itself, not a value of it"

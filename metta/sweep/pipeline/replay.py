@@ -312,7 +312,8 @@ def _nested_stage(
         after = _after(step, out, state, report)
         plan = replace(plan, output=out, after=after, leaving=())
     if through is not None and through.hooks:
-        check_hooks(step, through, out, state, ORACLE, lambda p: report(step, p))
+        inside = plan if plan.output is None else None
+        check_hooks(step, through, out, state, ORACLE, lambda p: report(step, p), nested=inside)
     return _push(cursor, plan, after, names)
 
 
@@ -344,7 +345,7 @@ def _view_output(
                 found = flow.context_text(end, ORACLE)
                 message = f'nested pipeline "{step.name}" does not set "{name}"; it ends with {found}'
                 problem = Problem("stage-output", message, expected=name, found=found, argument=name)
-            elif not known.definite:
+            elif not known.definite and not end.open:
                 message = f'nested pipeline "{step.name}" may not set "{name}": {known.origin}'
                 problem = Problem("stage-output", message, expected=name, found=known.origin, argument=name)
             elif known.type is not None and tp is not None and ORACLE.is_assignable(known.type, tp) is False:
@@ -370,18 +371,25 @@ def _condition(
     argument: str | int,
     report: Report,
 ) -> None:
-    if condition is None:
+    if condition is None and isinstance(step, (LoopStep, EndStep)):
         return
     signature = signature_of(condition)
-    if signature is not None and signature.is_async:
+    wrong = ""
+    if not callable(condition):
+        wrong, found = f"is {condition!r:.60}, which cannot be called", type(condition).__name__
+    elif signature is not None and signature.is_async:
+        wrong, found = "is async: it would return a coroutine, which is always true", "an async function"
+    elif signature is not None and ORACLE.is_function(signature.returns):
+        wrong, found = "returns a function, which is always true", ORACLE.describe(signature.returns)
+    if wrong:
         report(
             step,
             Problem(
                 "loop-condition",
-                f"{what} is async: it would return a coroutine, which is always true",
+                f"{what} {wrong}",
                 expected="a plain function that returns a truth value",
-                found="an async function",
-                remedy="compute the value in a stage and read it in the condition",
+                found=found,
+                remedy="write it as lambda ctx: ...; what takes time is computed in a stage before it",
                 argument=argument,
             ),
         )

@@ -27,14 +27,14 @@ def collecting() -> Iterator[dict[Diagnostic, None]]:
         _collected.reset(token)
 
 
-def settle(found: Sequence[Found], site: Site | None = None) -> tuple[Diagnostic, ...]:
+def settle(found: Sequence[Found], site: Site | None = None, stage: str = "") -> tuple[Diagnostic, ...]:
     """Raise ContractError if there is an error among the findings; otherwise the notes.
 
     While collecting, nothing is raised.
     """
     if not found:
         return ()
-    diagnostics = tuple(dict.fromkeys(diagnose(step, problem, site) for step, problem in found))
+    diagnostics = tuple(dict.fromkeys(diagnose(step, problem, site, stage) for step, problem in found))
     collector = _collected.get()
     if collector is not None:
         collector.update(dict.fromkeys(diagnostics))
@@ -43,9 +43,10 @@ def settle(found: Sequence[Found], site: Site | None = None) -> tuple[Diagnostic
     return tuple(d for d in diagnostics if d.severity is Severity.NOTE)
 
 
-def diagnose(step: Step | Inputs | None, problem: Problem, site: Site | None = None) -> Diagnostic:
+def diagnose(step: Step | Inputs | None, problem: Problem, site: Site | None = None, stage: str = "") -> Diagnostic:
     """Find the line of a problem: the offending argument's, else the method name's."""
-    stage = step.name if isinstance(step, (StageStep, ParallelStep)) else ""
+    if isinstance(step, (StageStep, ParallelStep)):
+        stage = step.name
     if site is None:
         assert step is not None
         site = step.site

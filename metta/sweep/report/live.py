@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
@@ -59,6 +61,7 @@ class TerminalView:
         self._console = console or Console(file=stream)
         self._progress = Progress()
         self._live: Live | None = None
+        self._began = time.monotonic()
 
     def __call__(self, event: SweepEvent) -> None:
         """Take one more event. From any one thread at a time."""
@@ -66,6 +69,7 @@ class TerminalView:
         if isinstance(event, SweepStarted):
             from rich.live import Live
 
+            self._began = time.monotonic() - event.seconds
             self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=False)
             self._live.start()
         elif isinstance(event, SweepEnded):
@@ -85,7 +89,10 @@ class TerminalView:
             self._live = None
 
     def _draw(self) -> RenderableType:
-        return region(self._progress, min(WIDTH, self._console.width))
+        progress = self._progress
+        if not progress.over:  # the clock goes on between events
+            progress = replace(progress, seconds=max(progress.seconds, time.monotonic() - self._began))
+        return region(progress, min(WIDTH, self._console.width))
 
 
 def region(progress: Progress, width: int = WIDTH) -> RenderableType:
@@ -246,14 +253,3 @@ def shorten(text: str, width: int) -> str:
     """One line of at most `width` characters."""
     flat = " ".join(text.split()) if "\n" in text else text
     return flat if len(flat) <= width else flat[: width - 1] + "…"
-
-
-def fan_out(listeners: Iterable[Callable[[SweepEvent], None]]) -> Callable[[SweepEvent], None]:
-    """One listener that tells all of `listeners`."""
-    told = tuple(listeners)
-
-    def tell(event: SweepEvent) -> None:
-        for listener in told:
-            listener(event)
-
-    return tell

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from metta.sweep.compiler.codegen import Module, generate, is_dynamic
 from metta.sweep.compiler.graph import Graph
+from metta.sweep.compiler.loading import stop_if_loading
 from metta.sweep.compiler.lower import lower
 from metta.sweep.contracts.diagnostics import Diagnostic
 from metta.sweep.contracts.flow import NEED_STORE, Positional
@@ -115,11 +116,12 @@ class CompiledGraph:
         self._begin(args, inputs)
         if self._module.is_async:
             return await self.function(*args, **inputs)
-        import asyncio
+        from metta.sweep.runtime.threads import in_thread
 
-        return await asyncio.to_thread(self.function, *args, **inputs)
+        return await in_thread(self.function, *args, **inputs)
 
     def _begin(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        stop_if_loading()
         self._check_inputs(args, inputs)
         if not self._told:
             self._told = True

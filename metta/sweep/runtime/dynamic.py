@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from metta.sweep.compiler.codegen import Symbol, has_membrane
 from metta.sweep.compiler.graph import Node
-from metta.sweep.contracts.flow import How, Keyword, Positional, Setting, Shape, did_you_mean
+from metta.sweep.contracts.flow import Argument, How, Keyword, Positional, Setting, Shape, State, did_you_mean
 from metta.sweep.contracts.records import (
     build,
     constructor_fields,
@@ -31,17 +31,26 @@ from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
 from metta.sweep.runtime.link import membrane_of, shaping_of
 from metta.sweep.runtime.membrane import SKIPPED
+from metta.sweep.runtime.threads import in_thread
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
 """There is no value."""
 
 
+Call = tuple[list[Any], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+
 class RunState(NamedTuple):
-    """The context at run time: the fields that are set, and the value with the names of its own fields."""
+    """The context at run time: the fields that are set, and the value with the names of its own fields.
+
+    `optional` holds optional inputs, which are no fields.
+    """
 
     fields: Mapping[str, Any]
     value: Any = ABSENT
     own: frozenset[str] = frozenset()
+    optional: Mapping[str, Any] = {}
 
     @property
     def whole(self) -> Any:
@@ -60,30 +69,92 @@ def of_value(value: Any, tp: Any = None) -> RunState:
     return RunState(fields, value, frozenset(fields))
 
 
-def begin(inputs: Any, names: tuple[str, ...] | None = None) -> RunState:
-    """The first state: of a value, or of the given fields."""
-    return of_value(inputs) if names is None else RunState(inputs)
+def begin_value(value: Any, start: State[Any]) -> RunState:
+    """The first state of a pipeline that takes a value."""
+    return of_value(value, start.value)
 
 
-def entry(state: RunState) -> RunState:
-    """What a loop is entered with; only its names matter later."""
-    return state
+def begin_fields(fields: Mapping[str, Any], optional: tuple[str, ...]) -> RunState:
+    """The first state of a pipeline that takes fields, some of which are optional inputs of its first step."""
+    given = {name: value for name, value in fields.items() if name in optional}
+    return RunState({name: value for name, value in fields.items() if name not in given}, optional=given)
 
 
 def only(state: RunState, first: RunState) -> RunState:
-    """The state without what a pass has set for the first time."""
+    """The state without what a pass of a loop has set for the first time; `first` is what it was entered with."""
     fields = {name: value for name, value in state.fields.items() if name in first.fields}
-    return RunState(fields) if first.value is ABSENT else RunState(fields, state.value, state.own)
+    if first.value is ABSENT:
+        return RunState(fields, optional=state.optional)
+    return state._replace(fields=fields)
 
 
 def whole(state: RunState) -> Any:
+    """The whole where the types do not say what it is."""
     return state.whole
 
 
-PROVIDED: Mapping[str, Any] = {"_begin": begin, "_entry": entry, "_final": whole, "_only": only, "_whole": whole}
+def whole_value(state: RunState) -> Any:
+    """The whole where the types say that it is the value."""
+    return state.value
+
+
+def whole_view(state: RunState) -> Context:
+    """The whole where the types say that it is the Context view."""
+    return Context(state.fields)
+
+
+def whole_at(known: State[Any]) -> Callable[[RunState], Any]:
+    """How the whole is read at a point: decided from the types, wherever they are known."""
+    if known.unknown:
+        return whole
+    return whole_value if known.whole_is_value else whole_view
+
+
+PROVIDED: Mapping[str, Any] = {
+    "_begin_fields": begin_fields,
+    "_begin_value": begin_value,
+    "_only": only,
+    "_whole": whole,
+    "_whole_value": whole_value,
+    "_whole_view": whole_view,
+}
 
 
 # -- binding --------------------------------------------------------------------------------------------------------
+
+
+def bind_known(arguments: Sequence[Argument[Any]], before: State[Any], state: RunState) -> Call:
+    """What was decided from the types, on values; the element of a map is left to the caller."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for argument in arguments:
+        parameter, names = argument.parameter, argument.names
+        match argument.how:
+            case How.FIELD:
+                value = state.fields[names[0]]
+            case How.MAYBE_FIELD:
+                value = state.fields.get(names[0], ABSENT)
+            case How.INPUT:
+                value = state.optional.get(names[0], ABSENT)
+            case How.SETTING:
+                value = argument.value
+            case How.VALUE:
+                value = state.value
+            case How.RECORD:
+                value = build(parameter.type, {name: state.fields[name] for name in names})
+            case How.PROTOCOL:
+                value = Context({name: state.fields[name] for name in names})
+            case How.CONTEXT:
+                value = Context(state.fields)
+            case How.WHOLE:
+                value = whole_at(before)(state)
+            case _:
+                value = ABSENT
+        if value is not ABSENT and parameter.kind is Kind.POSITIONAL_ONLY:
+            args.append(value)
+        elif value is not ABSENT:
+            kwargs[parameter.name] = value
+    return args, kwargs
 
 
 def bind(
@@ -181,13 +252,12 @@ def with_fields(state: RunState, changes: Mapping[str, Any]) -> RunState:
     own = {name: new for name, new in changes.items() if name in state.own}
     if own and value is not ABSENT:
         value = replace(value, own)
-    return RunState({**state.fields, **changes}, value, state.own)
+    return state._replace(fields={**state.fields, **changes}, value=value)
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
 
 Step = Callable[[RunState], Any]
-Call = tuple[list[Any], dict[str, Any]]
 
 
 def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
@@ -198,13 +268,13 @@ def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
     functions = [namespace[name] for name in symbol.value]
     plan = node.plan
     if isinstance(plan, NestedPlan) and plan.output is None:
-        shaping: Any = _StateShaping()
+        shaping: Any = _StateShaping(plan.body.end)
     else:
         shaping = shaping_of(node)
     if has_membrane(node) or not isinstance(plan, StagePlan):
         body = functions[0] if isinstance(plan, NestedPlan) else None
         if body is not None and plan.output is not None:  # type: ignore[union-attr]
-            body = _whole_behind(body)
+            body = _whole_behind(body, node.regions[0].end)
         call = membrane_of(node, body, flavored=flavored, shaping=shaping)
         is_async, shaped = flavored, True
     else:
@@ -212,23 +282,23 @@ def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
         call, shaped = plan.step.call, False
         is_async = plan.step.signature is not None and plan.step.signature.is_async
     arguments = _arguments_of(node, functions, flavored)
-    keeps = shaped and isinstance(plan, StagePlan) and plan.output.shape is Shape.KEEP
+    read_whole = whole_at(node.before)
 
     def before(state: RunState) -> Call:
         args, kwargs = arguments(state)
-        if shaped:
-            args = [state.whole, *([state.whole] if keeps else []), *args]
-        return args, kwargs
+        return ([read_whole(state), *args] if shaped else args), kwargs
 
     def behind(state: RunState, result: Any) -> RunState:
         if result is SKIPPED:
             return state
         if isinstance(plan, NestedPlan) and plan.output is None:
-            return _left(plan, state, result)
-        out = plan.output  # type: ignore[union-attr]
-        assert out is not None
-        data = result if shaped else shaping.leave(shaping.enter(result))
-        return absorb(state, out.contract, out.shape, data)
+            after = _left(plan, state, result)
+        else:
+            out = plan.output  # type: ignore[union-attr]
+            assert out is not None
+            data = result if shaped else shaping.leave(shaping.enter(result))
+            after = absorb(state, out.contract, out.shape, data)
+        return after._replace(optional=state.optional) if state.optional else after
 
     if not flavored:
 
@@ -242,47 +312,43 @@ def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
         args, kwargs = before(state)
         if is_async:
             return behind(state, await call(*args, **kwargs))
-        from asyncio import to_thread
-
-        return behind(state, await to_thread(call, *args, **kwargs))
+        return behind(state, await in_thread(call, *args, **kwargs))
 
     return astep
 
 
-def _whole_behind(body: Callable[..., Any]) -> Callable[..., Any]:
+def _whole_behind(body: Callable[..., Any], end: State[Any]) -> Callable[..., Any]:
     """A nested body that gives its final whole instead of its state."""
+    read_whole = whole_at(end)
     if iscoroutinefunction(body):
 
         async def awhole(state: RunState) -> Any:
-            return (await body(state)).whole
+            return read_whole(await body(state))
 
         return awhole
-    return lambda state: body(state).whole
+    return lambda state: read_whole(body(state))
 
 
 def _arguments_of(node: Node, functions: Sequence[Any], flavored: bool) -> Callable[[RunState], Call]:
     """What the call of a node is given, from the state."""
     plan = node.plan
-    if isinstance(plan, (StagePlan, MapPlan)):
-        step = plan.step
-        through = step.through
-        settings = {**step.settings, **(through.settings if through is not None else {})}
-        settings = {name: setting for name, setting in settings.items() if setting.at}
-        if isinstance(plan, StagePlan):
-            return lambda state: bind(step.name, step.signature, settings, state)
+    if isinstance(plan, StagePlan):
+        return _binder(plan)
+    if isinstance(plan, MapPlan):
+        over, others = plan.step.over, _binder(plan)
+        assert over is not None
 
         def of_map(state: RunState) -> Call:
-            assert step.over is not None
-            if step.over not in state.fields:
-                hint = did_you_mean(step.over, list(state.fields))
-                message = f'map "{step.name}" runs over "{step.over}"; the context has {", ".join(state.fields)}{hint}'
-                raise ContractViolation(message, stage=step.name, data=state.whole)
-            args, kwargs = bind(step.name, step.signature, settings, state, skip=1)
-            return [state.fields[step.over], *args], kwargs
+            if over not in state.fields:
+                hint = did_you_mean(over, list(state.fields))
+                message = f'map "{node.name}" runs over "{over}"; the context has {", ".join(state.fields)}{hint}'
+                raise ContractViolation(message, stage=node.name, data=state.whole)
+            args, kwargs = others(state)
+            return [state.fields[over], *args], kwargs
 
         return of_map
     if isinstance(plan, ParallelPlan):
-        arms = [_whole_behind(function) for function in functions]
+        arms = [_whole_behind(f, region.end) for f, region in zip(functions, node.regions, strict=True)]
         if flavored:
             marked = [(iscoroutinefunction(arm), arm) for arm in arms]
             return lambda state: ([[(is_async, partial(arm, state)) for is_async, arm in marked]], {})
@@ -291,14 +357,32 @@ def _arguments_of(node: Node, functions: Sequence[Any], flavored: bool) -> Calla
     return lambda state: ([_entered(plan, state)], {})
 
 
+def _binder(plan: StagePlan | MapPlan) -> Callable[[RunState], Call]:
+    """The arguments of a call: decided from the types where the context is known, else from the values."""
+    step, before, binding = plan.step, plan.before, plan.binding
+    if not before.unknown:
+        if binding.star:
+            read_whole = whole_at(before)
+            return lambda state: ([read_whole(state)], {})
+        return lambda state: bind_known(binding.arguments, before, state)
+    settings = {**step.settings, **(step.through.settings if step.through is not None else {})}
+    skip = 0 if isinstance(plan, StagePlan) else 1
+    return lambda state: bind(step.name, step.signature, settings, state, skip=skip)
+
+
 def _entered(plan: NestedPlan, state: RunState) -> RunState:
     """The state a nested pipeline begins with: its declared inputs, if it is closed."""
     if plan.arguments is None:
         return state
-    signature: Signature[Any] = Signature(plan.name, tuple(a.parameter for a in plan.arguments), None, False)
-    settings = {a.parameter.name: Setting(a.value) for a in plan.arguments if a.how is How.SETTING}
-    args, kwargs = bind(plan.name, signature, settings, state)
-    return of_value(args[0], plan.arguments[0].parameter.type) if args else RunState(kwargs)
+    if plan.before.unknown:
+        signature: Signature[Any] = Signature(plan.name, tuple(a.parameter for a in plan.arguments), None, False)
+        settings = {a.parameter.name: Setting(a.value) for a in plan.arguments if a.how is How.SETTING}
+        args, kwargs = bind(plan.name, signature, settings, state)
+    else:
+        args, kwargs = bind_known(plan.arguments, plan.before, state)
+    if args:
+        return of_value(args[0], plan.body.start.value)
+    return begin_fields(kwargs, tuple(plan.body.start.optional))
 
 
 def _left(plan: NestedPlan, outer: RunState, end: RunState) -> RunState:
@@ -318,13 +402,23 @@ class _CarriedState(Context):
         super().__init__(state.fields)
         object.__setattr__(self, "state", state)
 
+    def _replace(self, **changes: Any) -> Context:
+        super()._replace(**changes)  # an unknown name raises
+        return _CarriedState(with_fields(self.state, changes))
+
 
 class _StateShaping:
     """A nested pipeline without a contract under hooks: its state in the code, its whole for the hooks."""
 
+    def __init__(self, end: State[Any]) -> None:
+        self._whole = whole_at(end)
+
     def enter(self, raw: Any) -> Any:
-        found = raw.whole
+        found = self._whole(raw)
         return _CarriedState(raw) if isinstance(found, Context) else found
+
+    def substitute(self, raw: Any) -> Any:
+        return Context(raw) if isinstance(raw, dict) else raw
 
     def recheck(self, data: Any) -> None:
         return None

@@ -11,15 +11,15 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
-from metta.sweep.compiler.codegen import Module, Symbol, leaving
+from metta.sweep.compiler.codegen import Module, Symbol
 from metta.sweep.compiler.graph import Node
-from metta.sweep.contracts.flow import Shape
+from metta.sweep.compiler.liveness import keeps
+from metta.sweep.compiler.lower import given_by, leaving
 from metta.sweep.contracts.records import build, replace
 from metta.sweep.errors import LoopLimitExceeded
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
 from metta.sweep.runtime.shaping import UNSET, ContractShaping, NestedShaping, PlainShaping, view
-
 
 _serial = count(1)
 
@@ -71,9 +71,9 @@ def _fixed(source: str) -> dict[str, Any]:
         "_whole": view,
     }
     if "_thread(" in source:
-        from asyncio import to_thread
+        from metta.sweep.runtime.threads import in_thread
 
-        names["_thread"] = to_thread
+        names["_thread"] = in_thread
     if "parallel(" in source:
         from metta.sweep.runtime.fanout import aparallel, parallel
 
@@ -106,6 +106,8 @@ def _late(symbol: Symbol, namespace: Mapping[str, Any]) -> Any:
 
 def _object(symbol: Symbol) -> Any:
     node = symbol.node
+    if symbol.kind == "constant":
+        return symbol.value
     assert node is not None
     if symbol.kind == "record":
         return partial(build, symbol.value)
@@ -125,7 +127,7 @@ def shaping_of(node: Node) -> Any:
     """Between what the node's call gives and the data of its contract."""
     plan = node.plan
     if isinstance(plan, NestedPlan) and plan.output is None:
-        return NestedShaping(leaving(plan), plan.body.end.whole_is_value)
+        return NestedShaping(node.name, plan.body.end, given_by(plan), leaving(plan))
     assert isinstance(plan, (StagePlan, MapPlan, NestedPlan, ParallelPlan))
     out = plan.output
     if out is None or out.contract is None:
@@ -154,8 +156,6 @@ def membrane_of(
     if isinstance(plan, StagePlan):
         assert plan.step.call is not None
         call, is_async = plan.step.call, plan.step.signature is not None and plan.step.signature.is_async
-        if plan.output.shape is Shape.KEEP:
-            call = partial(_akept if is_async else _kept, call)
     elif isinstance(plan, NestedPlan):
         import inspect
 
@@ -178,54 +178,38 @@ def membrane_of(
         )
         call = _mapper(element, plan.step.max_parallel, flavored)
         global_hooks, is_async = tuple(rest for _, rest in split), flavored
-    stage = HookedStage(node.name, call, is_async, hooks, global_hooks, shaping or shaping_of(node))
+    stage = HookedStage(node.name, call, is_async, hooks, global_hooks, shaping or shaping_of(node), keeps(node))
     return async_membrane(stage) if flavored else sync_membrane(stage)
-
-
-def _kept(call: Callable[..., Any], whole: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """A stage that returns None: its hooks are given the context as it was."""
-    call(*args, **kwargs)
-    return whole
-
-
-async def _akept(call: Callable[..., Any], whole: Any, /, *args: Any, **kwargs: Any) -> Any:
-    await call(*args, **kwargs)
-    return whole
 
 
 def _mapper(element: Any, max_parallel: int | None, flavored: bool) -> Callable[..., Any]:
     """The call of a map: (items, **other arguments) -> the list of results; control hooks act on each element."""
     from metta.sweep.runtime import fanout
     from metta.sweep.runtime.membrane import async_membrane, sync_membrane
+    from metta.sweep.runtime.threads import off_loop
 
     call, is_async = element.call, element.is_async
     if element.hooks or any(element.global_hooks):
         inner = async_membrane(element) if flavored else sync_membrane(element)
         is_async = flavored
 
-        def call(item: Any, /, **kwargs: Any) -> Any:
-            return inner(item, item, **kwargs)
+        def call(item: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return inner(item, item, *args, **kwargs)
 
     if not flavored:
 
-        def run(items: Any, /, **kwargs: Any) -> Any:
-            return fanout.map_elements(call, items, (), kwargs, max_parallel)
+        def run(items: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return fanout.map_elements(call, items, args, kwargs, max_parallel)
 
         return run
 
-    async def arun(items: Any, /, **kwargs: Any) -> Any:
-        if is_async:
-            return await fanout.amap_elements(call, items, (), kwargs, max_parallel)
-        in_thread = partial(_in_thread, call)
-        return await fanout.amap_elements(in_thread, items, (), kwargs, max_parallel)
+    acall = call if is_async else off_loop(call)
+    threaded = not element.is_async
+
+    async def arun(items: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await fanout.amap_elements(acall, items, args, kwargs, max_parallel, threaded=threaded)
 
     return arun
-
-
-async def _in_thread(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    import asyncio
-
-    return await asyncio.to_thread(call, *args, **kwargs)
 
 
 def _keyed(keys: tuple[str, ...], arms: Any) -> dict[str, Any]:

@@ -51,6 +51,10 @@ class Shaping(Protocol):
         """The result as the contract's whole; ContractViolation where it does not meet the contract."""
         ...
 
+    def substitute(self, raw: object) -> object:
+        """What stands in for the result (a default, the value of `on_error`): read like an un-annotated output."""
+        ...
+
     def recheck(self, data: object) -> None:
         """ContractViolation where data that a hook replaced no longer meets the contract."""
         ...
@@ -171,7 +175,7 @@ class _Passage:
     async def cross(self, whole: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         hooks, shaping = self._hooks, self._shaping
         if hooks.skip_if is not None and await self._ask(hooks.skip_if, whole):
-            return shaping.leave(shaping.enter(self._default)) if self._has_default else SKIPPED
+            return shaping.leave(shaping.substitute(self._default)) if self._has_default else SKIPPED
         for hook in hooks.starting:
             await self._ask(hook, whole)
         data = await self._attempt(whole, args, kwargs)
@@ -206,7 +210,7 @@ class _Passage:
                     raw = await self._ask(hooks.on_error, error, whole)
                     if raw is None:
                         raise
-                    return self._shaping.enter(whole if self._keeps else raw)
+                    return whole if self._keeps else self._shaping.substitute(raw)
             # Outside the handler: the next attempt's exception has no business with this one.
             if hooks.policy is not None and hooks.policy.backoff is not None:
                 await self._pause(hooks.policy.backoff.seconds(attempt))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from metta.sweep.compiler.lower import VALUE
-from metta.sweep.contracts.flow import Keyword, Output, Positional, Shape
+from metta.sweep.contracts.flow import Keyword, Output, Positional, Shape, State
 from metta.sweep.contracts.output_value import unpack
-from metta.sweep.contracts.records import build, read_fields
+from metta.sweep.contracts.records import build, read_fields, replace
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation
 from metta.sweep.pipeline.context import Context
@@ -45,12 +45,22 @@ class ContractShaping:
                 raw = build(self._contract.type, raw._asdict() if isinstance(raw, Context) else raw)
             self._verify(raw)
             return raw
-        if isinstance(raw, Context):
-            raw = raw._asdict()
-        data, wrong = unpack(raw, self._contract, shape=self._shape, check=self._check, deep=self._deep)
+        data, wrong = unpack(self._opened(raw, self._shape), self._contract, shape=self._shape, check=self._check, deep=self._deep)
         if wrong is not None:
             raise self._violation(wrong, raw)
         return Context(zip(self._names, data, strict=True))
+
+    def substitute(self, raw: Any) -> Any:
+        data, wrong = unpack(self._opened(raw, Shape.DYNAMIC), self._contract, check=True, deep=self._deep)
+        if wrong is not None:
+            raise self._violation(wrong, raw)
+        return data if isinstance(self._contract, Positional) else Context(zip(self._names, data, strict=True))
+
+    def _opened(self, raw: Any, shape: Shape) -> Any:
+        """A Context as a mapping where it is read as a record; it may also be the one field itself."""
+        if not isinstance(raw, Context) or shape in (Shape.BARE, Shape.VALUE):
+            return raw
+        return raw._asdict() if len(self._names) > 1 or all(name in raw for name in self._names) else raw
 
     def _verify(self, data: Any) -> None:
         if self._check:
@@ -97,6 +107,9 @@ class PlainShaping:
     def enter(self, raw: Any) -> Any:
         return raw
 
+    def substitute(self, raw: Any) -> Any:
+        return raw
+
     def recheck(self, data: Any) -> None:
         return None
 
@@ -104,31 +117,81 @@ class PlainShaping:
         return data
 
 
-class _Carrier(Context):
-    """A Context that remembers the tuple it was made from, so that leaving loses nothing."""
-
-    __slots__ = ("raw",)
-
-    def __init__(self, names: Sequence[str], raw: tuple[Any, ...]) -> None:
-        super().__init__((n, v) for n, v in zip(names, raw, strict=True) if n != VALUE and v is not UNSET)
-        object.__setattr__(self, "raw", raw)
-
-
 class NestedShaping:
-    """What a nested pipeline without a contract sets: a tuple in the generated code, its whole for the hooks."""
+    """What a nested pipeline without a contract gives: a tuple in the generated code, its final whole for the hooks.
 
-    def __init__(self, names: Sequence[str], whole_is_value: bool) -> None:
-        self._names = tuple(names)
-        self._value = whole_is_value
+    Args:
+        stage: named by violations.
+        end: the context at the end of the nested pipeline.
+        names: what the tuple holds ("@value" is the value).
+        leaving: those of them that are set in the context around it.
+    """
+
+    def __init__(self, stage: str, end: State[Any], names: Sequence[str], leaving: Sequence[str]) -> None:
+        self._stage = stage
+        self._end = end
+        self.names = tuple(names)
+        self._leaving = tuple(leaving)
 
     def enter(self, raw: Any) -> Any:
-        return raw[self._names.index(VALUE)] if self._value else _Carrier(self._names, raw)
+        return raw[self.names.index(VALUE)] if self._end.whole_is_value else _Carrier(self, raw)
+
+    def substitute(self, raw: Any) -> Any:
+        if not self._end.whole_is_value and isinstance(raw, dict):
+            raw = Context(raw)
+        self.recheck(raw)
+        return raw
 
     def recheck(self, data: Any) -> None:
+        wrong = self._misfit(data)
+        if wrong is not None:
+            raise ContractViolation(f'nested pipeline "{self._stage}": {wrong}', stage=self._stage, data=data)
+
+    def _misfit(self, data: Any) -> str | None:
+        end = self._end
+        if end.whole_is_value:
+            return None if end.value is None else check_value(data, end.value)
+        if not isinstance(data, Context):
+            return f"expected a Context, found {type(data).__name__}"
+        if VALUE in self._leaving and not isinstance(data, _Carrier):
+            return "its context has a value, which only _replace keeps"
+        for name in self._leaving:
+            known = end.fields.get(name)
+            if known is None:
+                continue
+            if name in data:
+                wrong = None if known.type is None else check_value(getattr(data, name), known.type, path=name)
+            else:
+                wrong = f"it does not set {name}" if known.definite else None
+            if wrong is not None:
+                return wrong
         return None
 
     def leave(self, data: Any) -> Any:
         if isinstance(data, _Carrier):
-            return data.raw
-        fields = read_fields(data) if self._value else data._asdict()
-        return tuple(data if name == VALUE else fields.get(name, UNSET) for name in self._names)
+            return tuple(data.raw[self.names.index(name)] for name in self._leaving)
+        fields = read_fields(data) if self._end.whole_is_value else data._asdict()
+        return tuple(data if name == VALUE else fields.get(name, UNSET) for name in self._leaving)
+
+    def replaced(self, raw: tuple[Any, ...], changes: dict[str, Any]) -> tuple[Any, ...]:
+        """The tuple with other fields, also in the value."""
+        items = {**dict(zip(self.names, raw, strict=True)), **changes}
+        own = {name: new for name, new in changes.items() if name in self._end.own}
+        if own and VALUE in items:
+            items[VALUE] = replace(items[VALUE], own)
+        return tuple(items[name] for name in self.names)
+
+
+class _Carrier(Context):
+    """A Context that remembers the tuple it was made from, so that leaving loses nothing."""
+
+    __slots__ = ("raw", "shaping")
+
+    def __init__(self, shaping: NestedShaping, raw: tuple[Any, ...]) -> None:
+        super().__init__((n, v) for n, v in zip(shaping.names, raw, strict=True) if n != VALUE and v is not UNSET)
+        object.__setattr__(self, "raw", raw)
+        object.__setattr__(self, "shaping", shaping)
+
+    def _replace(self, **changes: Any) -> Context:
+        super()._replace(**changes)  # an unknown name raises
+        return _Carrier(self.shaping, self.shaping.replaced(self.raw, changes))

@@ -211,7 +211,7 @@ def _take_element(
                 remedy="take the element as the first parameter",
             )
         )
-        return named
+        return () if first is None else named
     if first.type is not None and element is not None and oracle.is_assignable(element, first.type) is False:
         problems.append(
             Problem(
@@ -277,7 +277,8 @@ def _from_field(
         )
         return None, Problem(
             "stage-input",
-            f'stage "{stage}" takes {name}: {expected}; the context has {name}: {found}',
+            f'stage "{stage}" takes {name}: {expected}; the context has {name}: {found}'
+            + (f" ({known.origin})" if known.definite and known.origin else ""),
             expected=expected,
             found=found,
             remedy=f'change the annotation of "{name}", or the contract that sets it',
@@ -285,6 +286,9 @@ def _from_field(
     if known.definite:
         return Argument(parameter, How.FIELD, (parameter.name,)), None
     if parameter.required:
+        if state.open:
+            # The context around may have it on the ways that do not set it here.
+            return Argument(parameter, How.LATER, (parameter.name,)), None
         return None, _maybe_missing(stage, parameter.name, known.origin)
     return Argument(parameter, How.MAYBE_FIELD, (parameter.name,)), None
 
@@ -339,7 +343,8 @@ def _whole(
         return None, Problem(
             "stage-input",
             f'stage "{stage}" takes {parameter.name}: {expected}; the context is a {found}'
-            + ("" if not state.replaced_by else f' since stage "{state.replaced_by}"'),
+            + ("" if not state.replaced_by else f' since stage "{state.replaced_by}"')
+            + did_you_mean(parameter.name, list(state.fields)),
             expected=expected,
             found=found,
             remedy=f"let the stage take a {found}, or change the contract before it",
@@ -378,7 +383,9 @@ def _build(
                 remedy=f'change the type of "{name}" in {record}, or the contract that sets it',
             )
         elif not known.definite:
-            if name in required:
+            if name in required and state.open:
+                missing.append((Parameter(name, Kind.KEYWORD_ONLY, tp, True), None))
+            elif name in required:
                 problem = problem or _maybe_missing(stage, name, known.origin)
         else:
             taken.append(name)
@@ -445,6 +452,10 @@ def _missing_field(
         remedy=(
             f'let a stage before it set "{first}" with .through({first}=...)'
             if state.replaced_by
-            else f"declare it: Pipeline({', '.join(w.replace(': ', '=') for w in wanted)})"
+            else f"declare it: Pipeline({', '.join(_declared(p, oracle) for p, _ in missing)})"
         ),
     )
+
+
+def _declared(parameter: Parameter[T], oracle: TypeOracle[T]) -> str:
+    return f"{parameter.name}={'...' if parameter.type is None else oracle.describe(parameter.type)}"

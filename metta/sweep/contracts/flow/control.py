@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import TypeVar
 
 from metta.sweep.contracts.flow.oracle import TypeOracle
@@ -32,12 +33,13 @@ def join(one: State[T], other: State[T], oracle: TypeOracle[T], names: tuple[str
         return one
     left, right = one.fields.as_dict(), other.fields.as_dict()
     merged: dict[str, Field[T]] = {}
+    dropped = other.replacements - one.replacements
     for name, a in left.items():
         b = right.get(name)
-        merged[name] = _only(a, names[0], where) if b is None else _both(a, b, oracle, names, where)
+        merged[name] = _only(a, names, dropped > 0, where) if b is None else _both(a, b, oracle, _joined(names, where))
     for name, b in right.items():
         if name not in left:
-            merged[name] = _only(b, names[1], where)
+            merged[name] = _only(b, names[::-1], dropped < 0, where)
     has_value = one.has_value and other.has_value
     pure = one.whole_is_value and other.whole_is_value
     return State(
@@ -53,16 +55,29 @@ def join(one: State[T], other: State[T], oracle: TypeOracle[T], names: tuple[str
     )
 
 
-def _only(known: Field[T], arm: str, where: str) -> Field[T]:
-    origin = known.origin if not known.definite else f"only the {arm} arm of {where} sets it"
+def _only(known: Field[T], arms: Sequence[str], is_dropped: bool, where: str) -> Field[T]:
+    """A field that the first of the arms has and the other has not, or has dropped."""
+    if not known.definite:
+        return known
+    arm, other = arms
+    origin = (
+        f"the {other} arm of {where} replaces the context" if is_dropped else f"only the {arm} arm of {where} sets it"
+    )
     return Field(known.type, False, origin)
 
 
-def _both(a: Field[T], b: Field[T], oracle: TypeOracle[T], names: tuple[str, str], where: str) -> Field[T]:
+def _joined(arms: Sequence[str], where: str) -> str:
+    return f"joined types of the {arms[0]} and {arms[1]} arms of {where}"
+
+
+def _both(a: Field[T], b: Field[T], oracle: TypeOracle[T], joined: str = "") -> Field[T]:
+    """A field that both have; `joined` says so where its types differ."""
     if a is b:
         return a
-    definite = a.definite and b.definite
-    return Field(_union(a.type, b.type, oracle), definite, "" if definite else a.origin or b.origin)
+    tp = _union(a.type, b.type, oracle)
+    if a.definite and b.definite:
+        return Field(tp, True, "" if tp is a.type else joined)
+    return Field(tp, False, b.origin if a.definite else a.origin)
 
 
 def _union(a: T | None, b: T | None, oracle: TypeOracle[T]) -> T | None:
@@ -77,16 +92,16 @@ def carried(entry: State[T], end: State[T], oracle: TypeOracle[T], where: str) -
     """`loop-carried`: at the end of the body and at each break the entry fields must be what they were."""
     if end.unknown:
         return []
-    problems: list[Problem] = []
+    problems = _value_carried(entry, end, oracle, where)
     if end.fields is not entry.fields:
         after = end.fields.as_dict()
         for name, before in entry.fields.items():
             now = after.get(name)
-            if now is before:
+            if now is before or (problems and name in entry.own):
                 continue
             if now is None:
                 by = f': stage "{end.replaced_by}" replaced the context' if end.replaced_by else ""
-                problems.append(_not_carried(where, name, "set", f"gone{by}"))
+                problems.append(_not_carried(where, name, describe(before.type, oracle), f"gone{by}"))
             elif before.definite and not now.definite:
                 problems.append(_not_carried(where, name, "definitely set", f"only maybe set ({now.origin})"))
             elif before.type is not None and now.type is not None:
@@ -94,14 +109,18 @@ def carried(entry: State[T], end: State[T], oracle: TypeOracle[T], where: str) -
                     problems.append(
                         _not_carried(where, name, describe(before.type, oracle), describe(now.type, oracle))
                     )
-    if entry.has_value:
-        before_text = describe(entry.value, oracle)
-        if not end.has_value:
-            problems.append(_not_carried(where, "the value", before_text, "gone"))
-        elif entry.value is not None and end.value is not None:
-            if not same_type(entry.value, end.value, oracle):
-                problems.append(_not_carried(where, "the value", before_text, describe(end.value, oracle)))
     return problems
+
+
+def _value_carried(entry: State[T], end: State[T], oracle: TypeOracle[T], where: str) -> list[Problem]:
+    if not entry.has_value:
+        return []
+    expected = describe(entry.value, oracle)
+    if not end.has_value:
+        return [_not_carried(where, "the value", expected, "gone")]
+    if entry.value is None or end.value is None or same_type(entry.value, end.value, oracle):
+        return []
+    return [_not_carried(where, "the value", expected, describe(end.value, oracle))]
 
 
 def _not_carried(where: str, name: str, expected: str, found: str) -> Problem:
@@ -133,16 +152,19 @@ def after_loop(
     origin = f"{where} may run zero times" if has_condition else f"{where} may be left before it is set"
     fields = entry.fields
     exits = [end, *breaks]
-    for name, known in end.fields.items():
-        if name in entry.fields:
-            before = entry.fields.get(name)
-            assert before is not None
-            if known is not before:
-                fields = fields.set(name, before if before.definite else Field(before.type, False, before.origin))
+    for name in dict.fromkeys(name for state in exits for name in state.fields):
+        found = [state.fields.get(name) for state in exits]
+        before = entry.fields.get(name)
+        if before is not None:
+            if any(known is not before for known in found):
+                # Equal, but another object: the field was set again, which a nested pipeline and an arm must see.
+                now_set = not has_condition and all(f is not None and f.definite for f in found)
+                definite = before.definite or now_set
+                fields = fields.set(name, Field(before.type, definite, "" if definite else before.origin))
             continue
-        found = [s.fields.get(name) for s in exits]
-        definite = not has_condition and all(f is not None and f.definite for f in found)
-        fields = fields.set(name, Field(known.type, definite, "" if definite else known.origin or origin))
+        known = reduce(lambda a, b: _both(a, b, oracle), [f for f in found if f is not None])
+        definite = not has_condition and known.definite and None not in found
+        fields = fields.set(name, known if definite or not known.definite else Field(known.type, False, origin))
     do_while_value = not has_condition and not entry.has_value and all(s.has_value for s in exits)
     same = all(s.whole_is_value for s in exits)
     return State(
@@ -187,7 +209,7 @@ def map_element(stage: str, over: str, state: State[T], oracle: TypeOracle[T]) -
         found = context_text(state, oracle)
         message = f'map "{stage}" runs over "{over}"; the context has {found}' + did_you_mean(over, list(state.fields))
         return None, [_map_source(message, f'a field "{over}"', found)]
-    if not known.definite:
+    if not known.definite and not state.open:
         message = f'map "{stage}" runs over "{over}", which may not be set: {known.origin}'
         return None, [_map_source(message, f'"{over}" definitely set', known.origin)]
     if known.type is None or oracle.is_any(known.type):
@@ -225,7 +247,13 @@ def nested_effect(
         The outer context afterwards, the names that leave the nested pipeline, and problems.
     """
     if end.replacements != start.replacements or end.unknown:
-        return replace(end, replaced_by=stage, open=outer.open and end.unknown), list(end.fields), []
+        after = replace(
+            end,
+            replaced_by=stage,
+            open=outer.open and end.unknown,
+            replacements=outer.replacements + end.replacements - start.replacements,
+        )
+        return after, list(end.fields), []
     fields, pure = outer.fields, outer.pure
     problems: list[Problem] = []
     leaving: list[str] = []

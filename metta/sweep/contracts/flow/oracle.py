@@ -65,6 +65,10 @@ class TypeOracle(Protocol[T]):
 
     def is_context(self, tp: T, /) -> bool: ...
 
+    def is_function(self, tp: T, /) -> bool:
+        """Whether values of the type are functions (as the result of a condition they would always be true)."""
+        ...
+
     def view(self, state: State[T], /) -> T:
         """The type of the Context view at this point."""
         ...

@@ -140,7 +140,7 @@ def _keyword(
         return Output(Shape.RECORD if is_nested else Shape.DYNAMIC, contract, False), []
     wanted = contract.fields
     members = oracle.fields_of(returns)
-    verdict, reason = _record_gives(members, wanted, oracle)
+    verdict, reason, wrong = _record_gives(members, wanted, oracle)
     if members is not None and reason == "":
         return Output(Shape.RECORD, contract, verdict), []
     if len(wanted) == 1 and not is_nested:
@@ -159,29 +159,30 @@ def _keyword(
         verdicts = [t is None or oracle.is_assignable(i, t) for i, t in zip(items, wanted.values(), strict=True)]
         if False not in verdicts:
             return Output(Shape.TUPLE, contract, all(verdicts)), []
+        wrong = list(wanted)[verdicts.index(False)]
     expected_text = ", ".join(f"{name}: {describe(t, oracle)}" if t is not None else name for name, t in wanted.items())
     problem = _mismatch(stage, oracle.describe(returns), expected_text, reason and f" ({reason})")
-    return Output(Shape.DYNAMIC, contract, False), [problem.on(next(iter(wanted), None), "through")]
+    return Output(Shape.DYNAMIC, contract, False), [problem.on(wrong or next(iter(wanted), None), "through")]
 
 
 def _record_gives(
     members: Mapping[str, tuple[T, bool]] | None, wanted: Mapping[str, T | None], oracle: TypeOracle[T]
-) -> tuple[bool, str]:
-    """(proven, reason why the record does not give the fields or '')."""
+) -> tuple[bool, str, str]:
+    """(proven, reason why the record does not give the fields or '', the field it does not give or '')."""
     if members is None:
-        return False, ""
+        return False, "", ""
     proven = True
     for name, expected in wanted.items():
         if name not in members:
-            return False, f'it has no field "{name}"' + did_you_mean(name, list(members))
+            return False, f'it has no field "{name}"' + did_you_mean(name, list(members)), name
         found, required = members[name]
         if not required:
-            return False, f'its key "{name}" is NotRequired'
+            return False, f'its key "{name}" is NotRequired', name
         verdict = True if expected is None else oracle.is_assignable(found, expected)
         if verdict is False:
-            return False, f"its {name} is {oracle.describe(found)}"
+            return False, f"its {name} is {oracle.describe(found)}", name
         proven = proven and verdict is True
-    return proven, ""
+    return proven, "", ""
 
 
 def advance(

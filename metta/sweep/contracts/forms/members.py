@@ -14,7 +14,7 @@ import typing_extensions
 
 from metta.sweep.contracts import hints
 from metta.sweep.contracts.forms import model, typeshed
-from metta.sweep.contracts.forms.hierarchy import is_named_tuple, is_typed_dict, upcast
+from metta.sweep.contracts.forms.hierarchy import declared_bases, is_named_tuple, is_typed_dict, upcast
 from metta.sweep.contracts.forms.model import (
     ANY,
     NONE,
@@ -77,8 +77,9 @@ def find_member(owner: Form, name: str, *, on_class: bool = False) -> Found:
         on_class: look at the class object instead: methods are not bound, instance attributes are not there.
     """
     cls = owner.cls if isinstance(owner, Named) else tuple
-    if not isinstance(cls, type):  # a NewType has no members of its own
-        return find_member(parse(cls.__supertype__), name, on_class=on_class)
+    if not isinstance(cls, type):  # a NewType, or `NamedTuple` itself: no members of its own
+        (base_form,) = declared_bases(cls)
+        return find_member(base_form, name, on_class=on_class)
     if is_typed_dict(cls):  # at run time it is a dict, for a type checker a Mapping with some methods of dict
         found = find_member(parse(Mapping[str, object]), name, on_class=on_class)
         return UNREADABLE if found == MISSING and name in dir(dict) else found

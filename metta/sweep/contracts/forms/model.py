@@ -8,7 +8,7 @@ the user wrote. (Plain classes and not dataclasses: this module is on the import
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Never, Self
 
 # `Verdict` is True, False, or None: it cannot be known.
 Verdict = bool | None
@@ -208,9 +208,9 @@ class CallableOf(Form):
 
 
 ANY: Final = Special("Any", Any)
-NEVER: Final = Special("Never", NOT_GIVEN)
+NEVER: Final = Special("Never", Never)
 NONE: Final = Special("None", type(None))
-SELF: Final = Special("Self", NOT_GIVEN)
+SELF: Final = Special("Self", Self)
 OBJECT: Final = Named(object, (), object)
 #: The parameters of `Callable[..., R]`.
 ANYTHING: Final = (Parameter(ANY, STAR), Parameter(ANY, STAR_STAR))

@@ -176,6 +176,11 @@ def _parse_class(cls: Any) -> Form:
         return CallableOf(ANYTHING, ANY, cls)
     if cls in _ANY:
         return ANY
+    if cls in _NOT_ALONE:
+        return Unresolved(cls.__name__, cls)
+    if (generic := getattr(cls, "__pydantic_generic_metadata__", None)) and generic["args"]:
+        # `Model[int]` is a class of its own there.
+        return Named(generic["origin"], tuple(parse(arg) for arg in generic["args"]), cls)
     return Named(cls, default_args(cls), cls)
 
 

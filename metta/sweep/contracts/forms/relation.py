@@ -218,7 +218,7 @@ class Relation:
             return self._constructs(left, right)
         have = find_member(left, name, on_class=on_class)
         if name == "__call__" and isinstance(left, Named) and _is_subclass(left.cls, type):
-            pass  # what a metaclass makes of a call is the business of the constructor
+            have = MISSING  # what a metaclass makes of a call is the business of the constructor
         if have == MISSING:
             return False
         want = find_member(right, name)

@@ -6,7 +6,7 @@ import collections.abc
 import json
 import types
 from enum import Enum
-from typing import Any, Literal, Never, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from metta.sweep.contracts.forms import model
 from metta.sweep.contracts.forms.model import (
@@ -21,6 +21,7 @@ from metta.sweep.contracts.forms.model import (
     UnionOf,
 )
 from metta.sweep.contracts.forms.parse import strip_qualifiers
+from metta.sweep.errors import InternalError
 
 
 def render(form: Form) -> Any:
@@ -42,7 +43,7 @@ def render(form: Form) -> Any:
             return _render_tuple(form)
         case CallableOf():
             return _render_callable(form)
-    return Never
+    raise InternalError(f"no annotation for {form!r}")
 
 
 def _rendered(forms: tuple[Form, ...]) -> tuple[Any, ...]:

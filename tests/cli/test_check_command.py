@@ -1,0 +1,135 @@
+"""`metta-sweep check`: every mistake of every pipeline, on its exact line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from metta.sweep.cli.main import main
+from metta.sweep.compiler.check import check_paths
+from metta.sweep.contracts.diagnostics import Severity
+from tests.golden import check_golden
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[2]
+MISTAKES = "tests/cli/mistakes.py"
+EXPECTED = [
+    (27, "unknown-setting", "first"),
+    (29, "stage-output", "first"),
+    (37, "unknown-hook", "second"),
+    (39, "missing-field", "second"),
+    (49, "unclosed-loop", "Training.pipeline"),
+]
+FINE = "from metta.sweep import Pipeline\np = Pipeline(x=int).stage('a', lambda x: x)\n"
+WRONG = "from metta.sweep import Pipeline\np = Pipeline(x=int).stage('a', 3)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_five_mistakes_in_three_pipelines() -> None:
+    found = check_paths([str(ROOT / MISTAKES)])
+    assert [(d.line, d.code, d.pipeline) for d in found] == EXPECTED
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("text", "txt"), ("json", "json"), ("github", "github")])
+def test_the_formats(
+    format: str, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["check", MISTAKES, "--format", format]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    check_golden(GOLDEN / f"mistakes.{suffix}", shown.out)
+    if format == "json":
+        assert [(d["line"], d["code"], d["pipeline"]) for d in json.loads(shown.out)] == EXPECTED
+    if format == "github":
+        assert [line.split(",")[1] for line in shown.out.splitlines()] == [f"line={line}" for line, _, _ in EXPECTED]
+
+
+def test_nothing_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(ROOT / "tests/compiler/drawn.py", folder)
+    Path("drawn.py").write_text(Path("drawn.py").read_text().replace(", timeout=90", ""))
+    assert main(["check", "drawn.py"]) == 0
+    assert capsys.readouterr() == ("no problems found\n", "")
+    assert main(["check", "drawn.py", "--format", "json"]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
+    assert main(["check", "drawn.py", "--format", "github"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_notes_do_not_fail(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("user.py").write_text(FINE)
+    assert main(["check", "user.py"]) == 0
+    assert "note: " in capsys.readouterr().out
+
+
+def test_a_file_that_does_not_import_is_a_finding_and_the_others_are_checked(folder: Path) -> None:
+    Path("a.py").write_text("import metta\nimport no_such\n")
+    Path("b.py").write_text(WRONG)
+    Path("c.py").write_bytes(b"metta\0")
+    found = [(d.file, d.line, d.code) for d in check_paths(["."])]
+    assert found == [("a.py", 2, "not-loaded"), ("b.py", 2, "not-a-stage"), ("c.py", 1, "not-loaded")]
+
+
+def test_a_named_file_without_a_pipeline_is_worth_a_note(folder: Path) -> None:
+    Path("user.py").write_text("number = 3\n")
+    (note,) = check_paths(["user.py"])
+    assert (note.code, note.severity) == ("no-pipeline", Severity.NOTE)
+    assert check_paths(["."]) == []
+
+
+def test_directories_are_searched_for_files_that_import_us(folder: Path) -> None:
+    for name in ("a/deep/user.py", "b/user.py", ".hidden/user.py", "__pycache__/user.py", "env/lib/user.py"):
+        path = Path(name)
+        path.parent.mkdir(parents=True)
+        path.write_text(WRONG)
+    Path("env/pyvenv.cfg").touch()
+    Path("script.py").write_text("raise SystemExit('this imports nothing of metta')\n")
+    Path("lazily.py").write_text("def f():\n    import metta.sweep\n")
+    assert [d.file for d in check_paths(["."])] == ["a/deep/user.py", "b/user.py"]
+
+
+def test_a_finding_is_told_once(folder: Path) -> None:
+    Path("user.py").write_text(WRONG)
+    assert len(check_paths(["user.py", ".", "user.py"])) == 1
+
+
+def test_a_part_is_checked_where_it_is_used(folder: Path) -> None:
+    Path("user.py").write_text(
+        "from metta.sweep import Pipeline\n"
+        "def f(x: int) -> int: return x\n"
+        "def g(y: int) -> int: return y\n"
+        "arm = Pipeline().stage('f', f).through(z=int).stage('g', g)\n"
+        "whole = Pipeline(x=int, y=int).stage('arm', arm)\n"
+    )
+    assert check_paths(["user.py"]) == []
+    Path("user.py").write_text(Path("user.py").read_text().replace(", y=int", ""))
+    assert [(d.line, d.code) for d in check_paths(["user.py"])] == [(4, "missing-field")]
+
+
+def test_checking_again_finds_the_same() -> None:
+    # The file is in a package, and this test's own modules lie below the same folder.
+    assert check_paths([str(ROOT / MISTAKES)]) == check_paths([str(ROOT / MISTAKES)])
+    assert sys.modules["metta.sweep.compiler.check"].check_paths is check_paths
+
+
+def test_a_path_that_does_not_exist(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("user.py").write_text(FINE)
+    assert main(["check", "uses.py"]) == 2
+    assert capsys.readouterr() == ("", 'error: there is no file or directory uses.py (did you mean "user.py"?)\n')
+
+
+def test_a_wrong_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "no matter what", "--format", "jsn"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        'error: unknown format "jsn" (did you mean "json"?): choose text, json or github\n',
+    )

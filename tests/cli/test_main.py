@@ -1,0 +1,143 @@
+"""The command itself: exit codes, help, what a crash looks like; some of it in real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from metta.sweep.cli import main as entry
+from metta.sweep.cli.main import DEBUG, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "metta.sweep.cli.main", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_processes_end_with_the_exit_code() -> None:
+    assert run("check", "tests/compiler/drawn.py").returncode == 0
+    broken = run("check", "tests/cli/mistakes.py")
+    assert broken.returncode == 2
+    assert broken.stdout.endswith("5 errors in 1 file\n")
+    assert "Traceback" not in broken.stderr
+    absent = run("compile", "absent.py")
+    assert (absent.returncode, absent.stdout, absent.stderr) == (2, "", "error: there is no file absent.py\n")
+
+
+@pytest.mark.parametrize("main_part", ["pipeline.compile().run(x=1)", "One().run(x=1)", "One().run(x=1).value"])
+def test_a_script_without_a_guard_is_not_run(main_part: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from metta.sweep import Experiment, Pipeline\n"
+        "def stage(x: int) -> int:\n"
+        "    raise AssertionError('the stage was run')\n"
+        "class One(Experiment[int]):\n"
+        "    def pipeline(self) -> Pipeline:\n"
+        "        return Pipeline(x=int).stage('stage', stage)\n"
+        "pipeline = One().pipeline()\n"
+        f"{main_part}\n"
+        "raise AssertionError('the run was started')\n"
+    )
+    checked = run("check", str(script))
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "no problems found\n", "")
+
+
+def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "metta.sweep.cli.main", "compile", "tests/compiler/drawn.py", "--source"],
+            cwd=ROOT,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert "Traceback" not in ended.stderr
+    assert "report" not in ended.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from metta.sweep.cli.main import main\n"
+        "assert main(['--help']) == 0\n"
+        "print(sorted(m for m in ('numpy', 'networkx', 'pydantic', 'rich', 'torch', 'metta.sweep.pipeline') "
+        "if m in sys.modules), file=sys.stderr)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["compile", "--help"], ["check", "-h"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("Usage: metta-sweep")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"metta-sweep {version('metta-sweep')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chek"], 'error: no such command "chek" (did you mean "check"?)'),
+        (["zzz"], 'error: no such command "zzz"; there is check, compile'),
+        (["check"], "Error: Missing argument 'PATH...'."),
+        (["compile", "x.py", "--grph"], "Did you mean '--graph'?"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_our_own_mistake_asks_to_be_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(entry.cli, "main", broken)
+    monkeypatch.delenv(DEBUG, raising=False)
+    assert main(["check", "."]) == 3
+    assert capsys.readouterr().err == (
+        "error: ZeroDivisionError: oops (this is a mistake of metta-sweep: please report it)\n"
+        "set METTA_SWEEP_DEBUG=1 to see the traceback\n"
+    )
+    monkeypatch.setenv(DEBUG, "1")
+    assert main(["check", "."]) == 3
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_control_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metta.sweep.cli.check.check_files", interrupted)
+    assert main(["check", "."]) == 130
+    assert capsys.readouterr().err.endswith("interrupted\n")
+
+
+def test_completion_of_an_unknown_command_does_not_fail() -> None:
+    ended = run("x", _METTA_SWEEP_COMPLETE="bash_complete", COMP_WORDS="metta-sweep chek --", COMP_CWORD="2")
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    commands = run("x", _METTA_SWEEP_COMPLETE="bash_complete", COMP_WORDS="metta-sweep c", COMP_CWORD="1")
+    assert commands.stdout == "plain,check\nplain,compile\n"

@@ -1,0 +1,88 @@
+"""Every code that definition time can know, at its exact line: the files in cases/ say where, in comments.
+
+`# E: missing-field` stands on the line where that error must be reported, `# N: ...` where a note must be. Everything
+else in a file must be silent. The message, what was expected and found, and the remedy are in the golden file beside.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metta.sweep import Pipeline
+from metta.sweep.contracts.diagnostics import CODES, Diagnostic, Severity
+from metta.sweep.pipeline.reporting import collecting
+from tests.golden import check_golden
+
+FOLDER = Path(__file__).parent / "cases"
+CASES = sorted(FOLDER.glob("*.py"))
+
+_EXPECTED = re.compile(r"#\s*([EN]): ([a-z, -]+?)(?=\s*(?:#|$))")
+
+
+def diagnostics_of(path: Path) -> list[Diagnostic]:
+    """Load a file and compile every pipeline that it leaves in its namespace."""
+    name = f"pipeline_case_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with collecting() as found:
+            spec.loader.exec_module(module)
+            for value in list(vars(module).values()):
+                if isinstance(value, Pipeline):
+                    value.compile()
+    finally:
+        del sys.modules[name]
+    return sorted(found, key=lambda d: (d.line, d.code, d.message))
+
+
+def expected_of(path: Path) -> set[tuple[int, str, str]]:
+    found: set[tuple[int, str, str]] = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for kind, codes in _EXPECTED.findall(line):
+            found.update((number, kind, code.strip()) for code in codes.split(","))
+    return found
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_every_finding_stands_where_the_comment_says(path: Path) -> None:
+    diagnostics = diagnostics_of(path)
+    found = {(d.line, "N" if d.severity is Severity.NOTE else "E", d.code) for d in diagnostics}
+    assert sorted(found) == sorted(expected_of(path))
+    check_golden(path.with_suffix(".txt"), "\n".join(_lines(diagnostics)) + "\n")
+
+
+def _lines(diagnostics: list[Diagnostic]) -> Iterator[str]:
+    for d in diagnostics:
+        yield f"{d.line} {d.pipeline} {d.stage or '-'}: {d.message}  [{d.code}]"
+        yield f"    expected: {d.expected}"
+        yield f"    found: {d.found}"
+        yield f"    {d.remedy}"
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_messages_are_one_sentence_that_says_what_to_do(path: Path) -> None:
+    for d in diagnostics_of(path):
+        assert d.code in CODES
+        assert len(d.message) <= 200, d.message
+        assert "\n" not in d.message
+        assert d.expected, d
+        assert d.found, d
+        assert d.remedy, d
+        assert Path(d.file).resolve() == path
+
+
+def test_every_code_has_three_cases() -> None:
+    counts = dict.fromkeys(CODES, 0)
+    for path in CASES:
+        for _, _, code in expected_of(path):
+            counts[code] += 1
+    assert {code: count for code, count in counts.items() if count < 3} == {}
