@@ -73,7 +73,8 @@ def interleaved(subject: Callable[[], float], reference: Callable[[], float], ro
 def paired(*found: Series) -> Pair:
     """The medians of both sides and of their ratios, over all rounds of some series."""
     rounds = [pair for series in found for pair in zip(*series, strict=True)]
-    ratios = [one / other for one, other in rounds]
+    # A slope can come out as zero where the sizes are tiny.
+    ratios = [one / other if other else float("inf") for one, other in rounds]
     return Pair(
         median(one for one, _ in rounds), median(other for _, other in rounds), median(ratios), min(ratios), max(ratios)
     )

@@ -47,9 +47,10 @@ SLOPE = 1.1
 BUILD = 50e-6
 """Promise: seconds of CPU per stage to build, compile and link `Effort.many` stages."""
 
-LINEAR = 1.5
-"""Promise: a stage of `Effort.many` costs at most this multiple of a stage of `Effort.few`; n log n would be 1.33
-for ten times as many, n squared 10."""
+LINEAR = 2.0
+"""Promise: a stage of `Effort.many` costs at most this multiple of a stage of `Effort.few`. For ten times as many
+stages n squared would be 10 and n log n 1.33; the rest is the garbage collector, which looks at all objects of the
+process each time their number has grown by a quarter."""
 
 
 def chain_rows(effort: Effort) -> Iterator[Row]:

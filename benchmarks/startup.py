@@ -106,9 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.no_peers:
         rows += peer_rows(max(1, options.rounds // 4))
     print(table(rows, beside="interpreter"))
-    print(
-        "\nWall time of whole processes, medians. The most expensive imports of `from metta.sweep import Pipeline`:\n"
-    )
+    print("\nWall time of whole processes, medians. The dearest imports of `from metta.sweep import Pipeline`:\n")
     for found in imports_of("from metta.sweep import Pipeline")[:10]:
         print(f"{found.own:8.1f} ms  ({found.total:.1f} ms with its own imports)  {found.module}")
     return 1 if options.check and failed(rows) else 0

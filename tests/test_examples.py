@@ -12,33 +12,6 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 OUTPUT = {
-    "catching_mistakes": """\
--- misspelt_parameter
-examples/catching_mistakes.py:51: stage "report" takes loses: dict[str, float]; the context is a Training since stage \
-"train" (did you mean "losses"?)  [stage-input]
-    let the stage take a Training, or change the contract before it
-
--- wrong_type
-examples/catching_mistakes.py:56: stage "best" takes losses: list[float]; the context has losses: dict[str, float]  \
-[stage-input]
-    change the annotation of "losses", or the contract that sets it
-
--- broken_contract
-examples/catching_mistakes.py:61: stage "prepare" returns list[float]; its contract is samples: dict[str, float]  \
-[stage-output]
-    change the return annotation or the contract, so that the one fits the other
-
--- called_too_early
-examples/catching_mistakes.py:66: stage "prepare" is given a list, which cannot be called (did you mean prepare, \
-without the call?)  [not-a-stage]
-    pass the function itself; bind arguments as settings: .stage(name, fn, x=1)
-
--- set_in_one_arm
-examples/catching_mistakes.py:74: stage "again" reads "fewer", which may not be set: only the "then" arm of the \
-conditional around "halve" sets it  [maybe-missing-field]
-    set it before, give the parameter a default, or read it with ctx.get("fewer", default)
-
-""",
     "conditional_parallel": """\
 best 0.70, lowest loss seen 0.100
 random 0.101, grid 0.103, seed 0
@@ -105,6 +78,15 @@ test error 0.0186
 """What each example prints; where it also shows text that other tests pin down, see PARTS."""
 
 PARTS = {
+    "catching_mistakes": (
+        'catching_mistakes.py:51: stage "report" takes loses: dict[str, float]; the context is a Training',
+        '(did you mean "losses"?)  [stage-input]',
+        'catching_mistakes.py:56: stage "best" takes losses: list[float]; the context has losses: dict[str, float]',
+        'catching_mistakes.py:61: stage "prepare" returns list[float]; its contract is samples: dict[str, float]',
+        'catching_mistakes.py:66: stage "prepare" is given',
+        "(did you mean prepare, without the call?)  [not-a-stage]",
+        'catching_mistakes.py:74: stage "again" reads "fewer", which may not be set: only the "then" arm',
+    ),
     "contracts_records": ("stage train (batch=<value>)", "batch-7: lr=0.4916"),
     "embedding_in_training": ("def run(x, y):", "learns: True", "traced gives the same: True"),
     "hooks_persistence": ("[1.0, 0.8]\n[1.0, 0.8]\n", "checkpoint_path", "unstorable"),

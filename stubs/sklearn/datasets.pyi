@@ -1,9 +1,12 @@
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from numpy import float64, int64
 from numpy.typing import NDArray
 
+@overload
 def load_digits(
     *, n_class: int = ..., return_X_y: Literal[True], as_frame: Literal[False] = ...
 ) -> tuple[NDArray[float64], NDArray[int64]]: ...
+@overload
+def load_digits(*, n_class: int = ..., return_X_y: bool = ..., as_frame: bool = ...) -> Any: ...
 def __getattr__(name: str) -> Any: ...

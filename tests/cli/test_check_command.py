@@ -79,10 +79,10 @@ def test_a_file_that_does_not_import_is_a_finding_and_the_others_are_checked(fol
     assert found == [("a.py", 2, "not-loaded"), ("b.py", 2, "not-a-stage"), ("c.py", 1, "not-loaded")]
 
 
-def test_a_named_file_without_a_pipeline_is_worth_a_note(folder: Path) -> None:
+def test_a_named_file_without_a_pipeline_is_an_error(folder: Path) -> None:
     Path("user.py").write_text("number = 3\n")
-    (note,) = check_paths(["user.py"])
-    assert (note.code, note.severity) == ("no-pipeline", Severity.NOTE)
+    (found,) = check_paths(["user.py"])
+    assert (found.code, found.severity) == ("no-pipeline", Severity.ERROR)
     assert check_paths(["."]) == []
 
 

@@ -125,7 +125,7 @@ def test_nearest() -> None:
 
 
 def test_every_code_has_a_meaning() -> None:
-    assert len(CODES) == 29
+    assert len(CODES) == 31
     for code, meaning in CODES.items():
         assert code == code.lower()
         assert " " not in code

@@ -18,7 +18,7 @@ import pytest
 
 from metta.sweep.errors import MissingExtraError, RunError, UsageError
 from metta.sweep.executors.local import LocalExecutor
-from metta.sweep.experiments import Budget, SweepExperiment, SweepResult, TrainingExperiment
+from metta.sweep.experiments import Budget, Pipeline, SweepExperiment, SweepResult, TrainingExperiment
 from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.report.events import (
@@ -540,6 +540,25 @@ def test_a_path_that_the_experiment_lacks_is_an_error_before_anything_runs() -> 
     experiment = SweepExperiment(TrainingExperiment, search_space={"trainer.learning_rat": LogUniform(1e-3, 1)})
     with pytest.raises(UsageError, match="did you mean 'learning_rate'"):
         experiment.run(budget=2)
+
+
+def test_an_override_of_the_pipeline_is_what_runs(executor: LocalExecutor) -> None:
+    stages: list[str] = []
+
+    class Watched(SweepExperiment):
+        def pipeline(self) -> Pipeline:
+            return super().pipeline().with_global_hooks(before=lambda stage, data: stages.append(stage))
+
+    class Wrong(SweepExperiment):
+        def pipeline(self) -> Pipeline:
+            return super().pipeline().stage("best", lambda trials: trials[0]).through(Trial)
+
+    arguments: dict[str, Any] = {"search_space": SPACE, "executor": executor}
+    assert len(Watched(asynchronous, **arguments).run(budget=2).trials) == 2
+    assert stages[:6] == ["begin", "decide", "suggest", "launch", "wait", "observe"]
+    assert stages[-1] == "conclude"
+    with pytest.raises(UsageError, match="gave Trial: it has to end in a SweepRecord"):
+        _ = Wrong(asynchronous, **arguments).run(budget=2).trials
 
 
 def test_rows_html_and_pandas(executor: LocalExecutor) -> None:

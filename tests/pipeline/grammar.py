@@ -1,16 +1,14 @@
-"""Random pipelines as plain values, the same as real `Pipeline` objects, and single mutations of them."""
+"""Pipelines as plain values, and the same as real `Pipeline` objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import count
-from types import NoneType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from metta.sweep import Pipeline
 from metta.sweep import field as context_field
-from tests.pipeline.grammar_types import NATURAL, TYPES, conforms, digest, value_of
+from tests.pipeline.grammar_types import conforms, digest, value_of
 
 
 class Param(NamedTuple):
@@ -41,7 +39,7 @@ class Rename(NamedTuple):
 class Stage:
     """`.stage(name, call, **settings).through(contract)`; with `over`, a map.
 
-    A contract is None (no `.through`), a mapping (keywords) or a type.
+    A contract is None, a mapping (keywords) or a type; `hooked` adds an `after` hook, which sees the data.
     """
 
     name: str
@@ -49,6 +47,7 @@ class Stage:
     contract: Any = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     over: str = ""
+    hooked: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class Parallel:
     arms: tuple[tuple[str, Pipe], ...]
     keyed: bool
     contract: Any = None
+    hooked: bool = False
 
 
 Step = Stage | Loop | Break | Branch | Parallel
@@ -90,6 +90,12 @@ class Pipe:
 
     inputs: Any
     steps: tuple[Step, ...]
+
+
+def ordered(params: tuple[Param, ...]) -> tuple[Param, ...]:
+    """As Python wants them: positional only, required, with defaults, keyword only."""
+    rank = {"/": 0, "": 1, "*": 3}
+    return tuple(sorted(params, key=lambda p: rank[p.kind] + (p.default and p.kind == "")))
 
 
 # -- real pipelines -------------------------------------------------------------------------------------------------
@@ -118,6 +124,10 @@ class Recorder:
         number = digest(name, dict(given))
         self.calls.append(f"{name} {number}")
         return value_of(function.returns, number, keys)
+
+    def see(self, hook: str, data: Any) -> None:
+        """The body of every hook."""
+        self.calls.append(f"{hook} sees {digest(data)}")
 
     def ask(self, condition: str, last: bool, whole: Any) -> bool:
         """The body of every condition."""
@@ -189,7 +199,7 @@ class _Builder:
                 built = built.map(step.name, call, over=step.over, **settings)
             else:
                 built = built.stage(step.name, call, **settings)
-            return _through(built, step.contract)
+            return self._through(built, step, at)
         if isinstance(step, Loop):
             condition = self._condition(f"{at}while", False) if step.condition else None
             built = self._steps(built.loop_while(condition), step.steps, f"{at}.")
@@ -202,129 +212,15 @@ class _Builder:
                 arms.append(self.pipeline(step.otherwise, f"{at}otherwise."))
             return built.conditional(self._condition(f"{at}if", False), *arms)
         made = {key: self.pipeline(arm, f"{at}{key}.") for key, arm in step.arms}
-        return _through(built.parallel(made if step.keyed else list(made.values())), step.contract)
+        return self._through(built.parallel(made if step.keyed else list(made.values())), step, at)
 
     def _condition(self, name: str, last: bool) -> Callable[[Any], bool]:
         return lambda whole: self._recorder.ask(name, last, whole)
 
-
-def _through(built: Pipeline, contract: Any) -> Pipeline:
-    if contract is None:
-        return built
-    return built.through(**contract) if isinstance(contract, Mapping) else built.through(contract)
-
-
-# -- mutations ------------------------------------------------------------------------------------------------------
-
-
-def mutations(pipe: Pipe) -> list[Pipe]:
-    """Every pipeline that differs from this one by one small mistake (or one harmless change)."""
-    found = [replace(pipe, steps=steps) for steps in _mutated_steps(pipe.steps)]
-    if isinstance(pipe.inputs, Mapping):
-        found += [replace(pipe, inputs=inputs) for inputs in _mutated_fields(pipe.inputs)]
-        found.append(replace(pipe, inputs=None))
-    return found
-
-
-def _mutated_steps(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
-    for index, step in enumerate(steps):
-        before, behind = steps[:index], steps[index + 1 :]
-        yield (*before, *behind)
-        if behind:
-            yield (*before, behind[0], step, *behind[1:])
-        for other in _mutated_step(step):
-            yield (*before, other, *behind)
-        names = [s.name for s in behind if isinstance(s, Stage)]
-        if isinstance(step, Stage) and names:
-            yield (*before, replace(step, name=names[0]), *behind)
-
-
-def _mutated_step(step: Step) -> Iterator[Step]:
-    if isinstance(step, Stage):
-        if isinstance(step.call, Pipe):
-            for inner in mutations(step.call):
-                yield replace(step, call=inner)
-        else:
-            for function in _mutated_function(step.call):
-                yield replace(step, call=function)
-            yield replace(step, settings={**step.settings, "unheard": 1})
-        for name in step.settings:
-            yield replace(step, settings={n: v for n, v in step.settings.items() if n != name})
-            yield replace(step, settings={**step.settings, name: Rename("q")})
-        if step.over:
-            yield replace(step, over="q")
-        for contract in _mutated_contract(step.contract):
-            yield replace(step, contract=contract)
-    elif isinstance(step, Loop):
-        for steps in _mutated_steps(step.steps):
-            if steps and isinstance(steps[0], Stage):
-                yield replace(step, steps=steps)
-        if not step.condition and (step.until or Break() in step.steps):
-            yield replace(step, condition=True)
-        if step.until:
-            yield replace(step, condition=True, until=False)
-    elif isinstance(step, Branch):
-        for then in mutations(step.then):
-            yield replace(step, then=then)
-        if step.otherwise is not None:
-            yield replace(step, otherwise=None)
-            for otherwise in mutations(step.otherwise):
-                yield replace(step, otherwise=otherwise)
-    elif isinstance(step, Parallel):
-        for index, (key, arm) in enumerate(step.arms):
-            for other in mutations(arm):
-                yield replace(step, arms=(*step.arms[:index], (key, other), *step.arms[index + 1 :]))
-        for contract in _mutated_contract(step.contract):
-            yield replace(step, contract=contract)
-
-
-def _mutated_function(function: Function) -> Iterator[Function]:
-    for index, param in enumerate(function.params):
-        others = [p.name for p in function.params]
-        changed = [param._replace(type=_other_type(param.type))]
-        if "q" not in others:
-            changed.append(param._replace(name="q"))
-        if param.default:
-            changed.append(param._replace(default=False, kind="*"))
-        for other in changed:
-            yield replace(function, params=_ordered((*function.params[:index], other, *function.params[index + 1 :])))
-        yield replace(function, params=(*function.params[:index], *function.params[index + 1 :]))
-    yield replace(function, returns=_other_type(function.returns))
-    yield replace(function, returns=NoneType)
-
-
-def _ordered(params: tuple[Param, ...]) -> tuple[Param, ...]:
-    """As Python wants them: positional only, required, with defaults, keyword only."""
-    rank = {"/": 0, "": 1, "*": 3}
-    return tuple(sorted(params, key=lambda p: rank[p.kind] + (p.default and p.kind == "")))
-
-
-def _other_type(tp: Any) -> Any:
-    return TYPES[(TYPES.index(tp) + 1) % len(TYPES)] if tp in TYPES else TYPES[digest(str(tp)) % len(TYPES)]
-
-
-def _mutated_contract(contract: Any) -> Iterator[Any]:
-    if contract is None:
-        yield from ({"x": int}, TYPES[6])
-    elif isinstance(contract, Mapping):
-        yield None
-        yield from _mutated_fields(contract)
-    else:
-        yield from (None, _other_type(contract))
-
-
-def _mutated_fields(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for name, tp in fields.items():
-        rest = {n: t for n, t in fields.items() if n != name}
-        if rest:
-            yield rest
-        yield {n: _other_type(t) if n == name else t for n, t in fields.items()}
-        yield {("q" if n == name else n): t for n, t in fields.items()}
-        for new in sorted(NATURAL.keys() - fields.keys()):
-            if digest(name, new) % 4 == 0:
-                yield {(new if n == name else n): t for n, t in fields.items()}
-
-
-def stage_names() -> Iterator[str]:
-    """Names for stages: s0, s1, ..."""
-    return (f"s{number}" for number in count())
+    def _through(self, built: Pipeline, step: Stage | Parallel, at: str) -> Pipeline:
+        hooks = {"after": lambda data: self._recorder.see(at, data)} if step.hooked else {}
+        if step.contract is None:
+            return built.through(**hooks) if hooks else built
+        if isinstance(step.contract, Mapping):
+            return built.through(**step.contract, **hooks)
+        return built.through(step.contract, **hooks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import NoneType
 from typing import Any, TypeVar
 
@@ -20,10 +21,11 @@ from tests.pipeline.grammar import (
     Rename,
     Stage,
     Step,
-    _ordered,
+    ordered,
 )
 from tests.pipeline.grammar_types import NATURAL, PROTOCOLS, RECORDS, value_of
-from tests.pipeline.naive import Broken, Ended, Judge, Worlds, definite, names_of, start_of, value_of_all
+from tests.pipeline.naive import Broken, Ended, Judge, standing_inputs
+from tests.pipeline.worlds import Worlds, definite, names_of, start_of, value_of_all
 
 T = TypeVar("T")
 _DEEPEST = 2
@@ -65,8 +67,6 @@ class _Drawing:
         return Pipe(inputs, steps)
 
     def _steps_behind(self, pipe: Pipe, most: int) -> tuple[Step, ...]:
-        from tests.pipeline.naive import standing_inputs
-
         inputs, optional = standing_inputs(pipe)
         try:
             ended = Judge().steps(pipe.steps, start_of(inputs), "", {}, optional)
@@ -86,6 +86,8 @@ class _Drawing:
         steps: list[Step] = []
         for _ in range(self._draw(st.integers(least, most))):
             step = self._step(worlds, depth)
+            if isinstance(step, (Stage, Parallel)) and self._chance(15):
+                step = replace(step, hooked=True)
             try:
                 ended = self._judged(step, worlds)
             except Broken:
@@ -105,9 +107,7 @@ class _Drawing:
         if kind == "loop":
             return self._loop(worlds, depth)
         if kind == "branch":
-            return Branch(
-                self._arm(worlds, depth, 1), self._arm(worlds, depth, 0) if self._chance(70) else None
-            )
+            return Branch(self._arm(worlds, depth, 1), self._arm(worlds, depth, 0) if self._chance(70) else None)
         if kind == "parallel":
             return self._parallel(worlds, depth)
         if kind == "nested":
@@ -126,7 +126,7 @@ class _Drawing:
             params[-1] = params[-1]._replace(default=True)
         if self._chance(15):
             params = [Param("given", self._pick([*RECORDS]), kind="/")]
-        return Function(_ordered(tuple(params)), NoneType, self._chance(5))
+        return Function(ordered(tuple(params)), NoneType, self._chance(5))
 
     def _stage(self, worlds: Worlds, *, is_map: bool) -> Stage:
         fields = names_of(worlds)
@@ -154,7 +154,7 @@ class _Drawing:
         elif self._chance(5) and not is_map:
             params = [Param("rest", self._rest(worlds), kind="/")]
             settings = {}
-        function = Function(_ordered(tuple(params)), NoneType, self._chance(5))
+        function = Function(ordered(tuple(params)), NoneType, self._chance(5))
         return self._with_contract(Stage(self._name(), function, None, settings, over), fields)
 
     def _wider(self, tp: Any) -> Any:

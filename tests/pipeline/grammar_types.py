@@ -83,7 +83,7 @@ class HasBC(Protocol):
 
 
 class Member(NamedTuple):
-    """A field of a record: `required` when it is read, `given` whether the constructor asks for it (None: it cannot)."""
+    """A field of a record: `required` when read; `given`: the constructor asks for it (None: does not take it)."""
 
     type: Any
     required: bool = True
@@ -199,6 +199,8 @@ def replaced(value: Any, changes: Mapping[str, Any]) -> Any:
     """A record with some fields changed."""
     if isinstance(value, dict):
         return {**value, **changes}
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_copy(update=dict(changes))
     return type(value)(**{**fields_of(value), **changes})
 
 
@@ -216,7 +218,7 @@ def shown(value: Any) -> str:
     """The value as text in which the order of fields does not matter."""
     if isinstance(value, (Context, dict)):
         inside = ", ".join(f"{n}={shown(v)}" for n, v in sorted(fields_of(value).items()))
-        return f"{type(value).__name__}({inside})"
+        return f"{'fields' if isinstance(value, Context) else 'dict'}({inside})"
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return f"{type(value).__name__}[{', '.join(map(shown, value))}]"
     return repr(value)
@@ -233,10 +235,14 @@ def value_of(tp: Any, seed: int, keys: tuple[str, ...] = ()) -> Any:
     tp = options[seed % len(options)]
     if tp is None or tp is NoneType:
         return None
-    if tp is int:
+    if tp is int or tp is object:
         return seed % 97
     if tp is float:
         return seed % 97 + 0.5
+    if tp is Context:
+        return Context(k=seed)
+    if tp in PROTOCOLS:
+        return Context({name: value_of(t, digest(seed, name)) for name, t in PROTOCOLS[tp].items()})
     if tp is str:
         return f"s{seed % 97}"
     if tp in RECORDS:

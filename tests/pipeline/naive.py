@@ -1,12 +1,12 @@
 """The pipeline language once more, as naively as possible: the oracle of the property test.
 
-`Judge` follows every way through a pipeline at once. A `World` is the context on one way (each branch choice, each
+`Judge` follows every way through a pipeline at once. A world is the context on one way (each branch choice, each
 number of passes of a loop, each NotRequired key there or not), with types in place of values. A step goes wrong if it
 goes wrong in one world: then there is a choice of conditions with which a run, unchecked, would read a field that is
 not there or hand a stage a value of the wrong type. There are no joins, no definite assignment, no remedies here.
 
-`execute` then runs the pipeline on values, with a dict as the context, and only looks up what the language says is
-decided from the types, once: which parameter takes what, and what the whole is.
+`execute` (in naive_run.py) then runs the pipeline on values, with a dict as the context, and only looks up what the
+language says is decided from the types, once: which parameter takes what, and what the whole is.
 """
 
 from __future__ import annotations
@@ -19,9 +19,21 @@ from typing import Any, NamedTuple, get_args, get_origin
 from metta.sweep import Context
 from tests.pipeline.grammar import Branch, Break, Function, Loop, Parallel, Param, Pipe, Rename, Stage, Step
 from tests.pipeline.grammar_types import PROTOCOLS, RECORDS, UNREPLACEABLE, conforms, members, same, subtype, union
+from tests.pipeline.worlds import (
+    Worlds,
+    definite,
+    joined,
+    names_of,
+    start_of,
+    value_of_all,
+    whole_is_value,
+    whole_type,
+    with_field,
+    worlds_of,
+)
 
 STATIC_RULES: Mapping[str, str] = {
-    "field-redefined": "a run could rebind a field with another type; the language forbids it to keep contexts readable",
+    "field-redefined": "a run could rebind a field with another type; a context with one type per name can be read",
     "loop-carried": "a body that drops a field may run only once; the rule looks at the second pass",
     "duplicate-stage": "names identify stages in messages, drawings and stores; a run does not need them",
     "parallel-conflict": "arms work on snapshots: the rebinding would be lost silently",
@@ -30,90 +42,17 @@ STATIC_RULES: Mapping[str, str] = {
 }
 """The codes of rules that hold although a run might go well, and why they do."""
 
+RUN_RULES = ("missing-field", "maybe-missing-field", "stage-input", "stage-output", "map-source")
+"""The codes of rules that a run breaks, with some choice of conditions, if nothing is checked."""
+
 
 class Broken(Exception):
     """The pipeline does not compile; `code` is the rule it breaks."""
 
     def __init__(self, code: str, what: str) -> None:
+        assert code in STATIC_RULES or code in RUN_RULES
         super().__init__(f"{code}: {what}")
         self.code = code
-
-
-class World(NamedTuple):
-    """The context on one way: types of fields and value.
-
-    `extra`: it has fields besides the value's own. `done`: the fields set since the pipeline began.
-    """
-
-    fields: frozenset[tuple[str, Any]] = frozenset()
-    value: Any = None
-    own: frozenset[str] = frozenset()
-    extra: bool = False
-    done: frozenset[str] = frozenset()
-
-
-Worlds = frozenset[World]
-
-
-def names_of(worlds: Worlds) -> dict[str, Any]:
-    """Every field that some world has, with the union of its types."""
-    found: dict[str, list[Any]] = {}
-    for world in sorted(worlds, key=repr):
-        for name, tp in sorted(world.fields, key=repr):
-            found.setdefault(name, []).append(tp)
-    return {name: union(types) for name, types in found.items()}
-
-
-def definite(worlds: Worlds, name: str) -> bool:
-    return all(any(n == name for n, _ in world.fields) for world in worlds)
-
-
-def value_of_all(worlds: Worlds) -> Any:
-    """The union of the values' types; None where a world has none."""
-    if any(world.value is None for world in worlds):
-        return None
-    return union(sorted((world.value for world in worlds), key=repr))
-
-
-def whole_is_value(worlds: Worlds) -> bool:
-    return all(world.value is not None and not world.extra for world in worlds)
-
-
-def whole_type(worlds: Worlds) -> Any:
-    return value_of_all(worlds) if whole_is_value(worlds) else Context
-
-
-def joined(*ways: Worlds) -> Worlds:
-    """All worlds of several ways; a value that some of them lack is no value."""
-    worlds: Worlds = frozenset().union(*ways)
-    if value_of_all(worlds) is None:
-        return frozenset(w._replace(value=None, own=frozenset(), extra=True) for w in worlds)
-    return worlds
-
-
-def worlds_of(tp: Any) -> Worlds:
-    """The context behind `.through(tp)`: a NotRequired key is there or not."""
-    ways: list[frozenset[tuple[str, Any]]] = [frozenset()]
-    for name, member in RECORDS.get(tp, {}).items():
-        with_it = [way | {(name, member.type)} for way in ways]
-        ways = with_it if member.required else with_it + ways
-    return frozenset(World(way, tp, frozenset(RECORDS.get(tp, {}))) for way in ways)
-
-
-def with_field(worlds: Worlds, name: str, tp: Any) -> Worlds:
-    return frozenset(
-        World(
-            frozenset({**dict(w.fields), name: tp}.items()),
-            w.value,
-            w.own,
-            w.extra or (name not in w.own and not any(n == name for n, _ in w.fields)),
-            w.done | {name},
-        )
-        for w in worlds
-    )
-
-
-# -- decisions ------------------------------------------------------------------------------------------------------
 
 
 class Take(NamedTuple):
@@ -131,7 +70,8 @@ class Decision:
 
     `shape` says how the result is read: "keep", "value", "bare", "record", "mapping" or "tuple". `whole` is whether the
     whole before the step is the value, `whole_behind` the same at the end of what the step contains. `names` and
-    `has_value` are what the context has before the step; `replaces`: a pipeline inside replaces the context.
+    `has_value` are what the context has before the step. `leaving` is what a closed pipeline inside sets in the context
+    around it (an input that it sets on some way, too); `replaces`: it replaces the context.
     """
 
     takes: tuple[Take, ...] = ()
@@ -141,11 +81,12 @@ class Decision:
     whole_behind: bool = False
     names: frozenset[str] = frozenset()
     has_value: bool = False
+    leaving: frozenset[str] = frozenset()
     replaces: bool = False
 
 
 class Ended(NamedTuple):
-    """Where a pipeline inside another one ends: its worlds, which fields it has set, whether it replaced the context."""
+    """Where a pipeline inside another one ends: its worlds, what fields it has set, whether it replaced the context."""
 
     worlds: Worlds
     set: frozenset[str]
@@ -159,7 +100,7 @@ class Judge:
         self.decisions: dict[str, Decision] = {}
 
     def pipeline(self, pipe: Pipe) -> tuple[Mapping[str, Any] | Any, Mapping[str, Any], bool]:
-        """The inputs of a pipeline standing alone (fields or a type), its optional inputs, whether its whole is a value.
+        """Of a pipeline standing alone: its inputs (fields or a type), the optional ones, whether its whole is a value.
 
         Raises:
             Broken: it does not compile.
@@ -223,7 +164,7 @@ class Judge:
             if not all(subtype(get_args(each)[0], params[0].type) for each in members(listed)):
                 raise Broken("stage-input", "the elements")
             element, params = (Take(params[0], "element"),), params[1:]
-            returns = list[returns]
+            returns = list[returns]  # type: ignore[valid-type]
         decision.takes = (*element, *self.bind(params, step.settings, worlds, optional))
         return self._give(step.contract, returns, worlds, decision, is_nested=False)
 
@@ -319,8 +260,8 @@ class Judge:
 
     def _shape(self, contract: Mapping[str, Any], returns: Any, *, is_nested: bool) -> str:
         """Section 3, output: how a result is read under a keyword contract."""
-        record = RECORDS.get(returns, {})
-        if record and all(n in record and record[n].required and subtype(record[n].type, t) for n, t in contract.items()):
+        record = {n: m.type for n, m in RECORDS.get(returns, {}).items() if m.required}
+        if record and all(n in record and subtype(record[n], t) for n, t in contract.items()):
             return "record"
         if len(contract) == 1 and not is_nested and all(subtype(returns, tp) for tp in contract.values()):
             return "bare"
@@ -377,13 +318,14 @@ class Judge:
             return ended
         known, inner = names_of(outer), names_of(ended.worlds)
         worlds = outer
-        for name in sorted(ended.set):
+        for name in sorted(ended.set & inner.keys()):
             if name in known and not subtype(inner[name], known[name]):
                 raise Broken("field-redefined", name)
             if name in known:
                 self._check_replaceable(outer, name)
             added = with_field(worlds, name, known.get(name, inner[name]))
-            worlds = added if all(name in w.done for w in ended.worlds) else added | worlds
+            worlds = added if definite(ended.worlds, name) else added | worlds
+        decision.leaving = ended.set
         return Ended(worlds, ended.set, False)
 
     def _nested_stage(self, step: Stage, worlds: Worlds, at: str, decision: Decision) -> Ended:
@@ -445,7 +387,8 @@ class Judge:
                 raise Broken("parallel-conflict", str(conflict))
             wholes[key] = whole_type(ended.worlds)
         if not step.keyed:
-            return self._give(step.contract, list[union(wholes.values())], worlds, decision, is_nested=False)
+            listed: Any = list[union(wholes.values())]  # type: ignore[misc]
+            return self._give(step.contract, listed, worlds, decision, is_nested=False)
         decision.contract = contract = wholes if step.contract is None else step.contract
         decision.shape = "mapping"
         if not isinstance(contract, Mapping):
@@ -469,8 +412,7 @@ class Judge:
             now, setting, replaced = ended.worlds, setting | ended.set, replaced or ended.replaced
         self._check_carried(worlds, now)
         self.decisions[at].whole_behind = whole_is_value(now)
-        if step.condition or step.until:
-            exits.append(now)
+        exits.append(now)
         return Ended(joined(*exits), setting, replaced)
 
     def _check_carried(self, entry: Worlds, now: Worlds) -> None:
@@ -486,11 +428,6 @@ class Judge:
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------
-
-
-def start_of(inputs: Any) -> Worlds:
-    """The worlds of declared inputs."""
-    return frozenset([World(frozenset(inputs.items()))]) if isinstance(inputs, Mapping) else worlds_of(inputs)
 
 
 def standing_inputs(pipe: Pipe) -> tuple[Any, Mapping[str, Any]]:
@@ -538,4 +475,3 @@ def _params_of(pipe: Pipe) -> Iterable[Param]:
         yield from (Param(name, tp, default=True) for name, tp in optional.items())
     else:
         yield Param("value", inputs, kind="/")
-

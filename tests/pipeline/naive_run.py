@@ -19,23 +19,22 @@ from tests.pipeline.grammar import (
     Step,
     mapping_keys,
 )
-from tests.pipeline.grammar_types import RECORDS, built, fields_of, replaced
-from tests.pipeline.naive import Decision, Take
+from tests.pipeline.grammar_types import RECORDS, UNREPLACEABLE, built, fields_of, replaced
+from tests.pipeline.naive import Decision, Take, standing_inputs
 
 ABSENT = object()
 
 
 @dataclass
 class Now:
-    """The context: fields that are set, the value with the names of its own fields, the names set since the start."""
+    """The context: the fields that are set, and the value with the names of its own fields."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     value: Any = ABSENT
     own: frozenset[str] = frozenset()
-    done: frozenset[str] = frozenset()
 
     def copy(self) -> Now:
-        return Now(dict(self.fields), self.value, self.own, self.done)
+        return Now(dict(self.fields), self.value, self.own)
 
     def whole(self, is_value: bool) -> Any:
         return self.value if is_value else Context(self.fields)
@@ -48,18 +47,18 @@ class Now:
     def set(self, changes: Mapping[str, Any]) -> None:
         """A keyword contract."""
         own = {name: new for name, new in changes.items() if name in self.own}
-        if own:
+        if own and type(self.value) in UNREPLACEABLE:
+            # Another way to this place has no value, so nobody takes this one (else it had not compiled).
+            self.value, self.own = ABSENT, frozenset()
+        elif own:
             self.value = replaced(self.value, own)
         self.fields.update(changes)
-        self.done |= changes.keys()
 
     def become(self, other: Now) -> None:
-        self.fields, self.value, self.own, self.done = dict(other.fields), other.value, other.own, other.done
+        self.fields, self.value, self.own = dict(other.fields), other.value, other.own
 
 
-def execute(
-    pipe: Pipe, given: Any, whole_is_value: bool, decisions: Mapping[str, Decision], recorder: Recorder
-) -> Any:
+def execute(pipe: Pipe, given: Any, whole_is_value: bool, decisions: Mapping[str, Decision], recorder: Recorder) -> Any:
     """The result of a run: `given` is a mapping of inputs, or the value."""
     return _Run(decisions, recorder).pipeline(pipe, given, whole_is_value)
 
@@ -80,8 +79,6 @@ class _Run:
         self._given: Mapping[str, Any] = {}
 
     def pipeline(self, pipe: Pipe, given: Any, whole_is_value: bool) -> Any:
-        from tests.pipeline.naive import standing_inputs
-
         inputs, optional = standing_inputs(pipe)
         now = start(inputs, given)
         self._given = {n: given[n] for n in optional if n in given}
@@ -109,22 +106,28 @@ class _Run:
             for key, arm in step.arms:
                 place = f"{at}{key}"
                 wholes[key] = self._inside(arm, now.copy(), place).whole(self._decisions[place].whole_behind)
-            self._take_result(wholes if step.keyed else list(wholes.values()), now, decision)
+            result = wholes if step.keyed else list(wholes.values())
+            self._show(step, at, now, self._take_result(result, now, decision))
         elif isinstance(step, Stage) and isinstance(step.call, Pipe):
             if step.contract is None:
-                self._arm(step.call, now, at)
+                data = self._arm(step.call, now, at)
             else:
-                whole = self._inside(step.call, now.copy(), at).whole(decision.whole_behind)
+                data = self._inside(step.call, now.copy(), at).whole(decision.whole_behind)
                 if decision.shape == "record" and not isinstance(decision.contract, Mapping):
-                    whole = built(decision.contract, _only(fields_of(whole), RECORDS[decision.contract]))
-                    now.replace(whole, decision.contract)
+                    data = built(decision.contract, _only(fields_of(data), RECORDS[decision.contract]))
+                    now.replace(data, decision.contract)
                 else:
-                    self._take_result(whole, now, decision)
+                    data = self._take_result(data, now, decision)
+            self._show(step, at, now, data)
         else:
             assert isinstance(step, Stage)
-            self._stage(step, now, decision)
+            self._show(step, at, now, self._stage(step, now, decision))
 
-    def _stage(self, step: Stage, now: Now, decision: Decision) -> None:
+    def _show(self, step: Stage | Parallel, at: str, now: Now, data: Any) -> None:
+        if step.hooked:
+            self._recorder.see(at, now.whole(self._decisions[at].whole) if data is ABSENT else data)
+
+    def _stage(self, step: Stage, now: Now, decision: Decision) -> Any:
         assert isinstance(step.call, Function)
         keys = mapping_keys(step)
 
@@ -136,7 +139,7 @@ class _Run:
             return self._recorder.call(step.name, step.call, keys, given)
 
         result = [call(item) for item in now.fields[step.over]] if step.over else call()
-        self._take_result(result, now, decision)
+        return self._take_result(result, now, decision)
 
     def _taken(self, take: Take, now: Now, decision: Decision) -> Any:
         how, what = take.how, take.what
@@ -156,21 +159,24 @@ class _Run:
             return Context({name: now.fields[name] for name in what})
         return now.whole(how == "whole" and decision.whole)
 
-    def _take_result(self, result: Any, now: Now, decision: Decision) -> None:
+    def _take_result(self, result: Any, now: Now, decision: Decision) -> Any:
+        """Change the context; the data of the contract, ABSENT if there is none."""
         shape, contract = decision.shape, decision.contract
         if shape == "keep":
-            return
+            return ABSENT
         if shape == "value":
             now.replace(result, contract)
-            return
+            return result
         names = list(contract)
         if shape == "bare":
-            now.set({names[0]: result})
+            data = {names[0]: result}
         elif shape == "tuple":
-            now.set(dict(zip(names, result, strict=True)))
+            data = dict(zip(names, result, strict=True))
         else:
             found = fields_of(result)
-            now.set({name: found[name] for name in names})
+            data = {name: found[name] for name in names}
+        now.set(data)
+        return Context(data)
 
     def _inside(self, pipe: Pipe, now: Now, at: str) -> Now:
         """The end of a nested pipeline or an arm; an open one changes `now` itself."""
@@ -183,15 +189,18 @@ class _Run:
         self._steps(pipe.steps, inner, f"{at}.")
         return inner
 
-    def _arm(self, pipe: Pipe, now: Now, at: str) -> None:
-        """The effect of a nested pipeline without a contract."""
+    def _arm(self, pipe: Pipe, now: Now, at: str) -> Any:
+        """The effect of a nested pipeline without a contract; its final whole."""
         end = self._inside(pipe, now, at)
+        whole = end.whole(self._decisions[at].whole_behind)
         if end is now:
-            return
-        if self._decisions[at].replaces:
+            return whole
+        decision = self._decisions[at]
+        if decision.replaces:
             now.become(end)
         else:
-            now.set({name: end.fields[name] for name in sorted(end.done)})
+            now.set(_only(end.fields, decision.leaving))
+        return whole
 
     def _loop(self, step: Loop, now: Now, at: str) -> None:
         decision = self._decisions[at]

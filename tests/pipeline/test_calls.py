@@ -191,11 +191,6 @@ def test_a_type_as_a_setting_goes_on_stage() -> None:
 
 
 def test_field_renames() -> None:
-    pipeline = (
-        Pipeline(a=int, b=int).stage("add", add, x=field("a"), y=field("b")).through(x=int, y=int).stage("n", lambda x: x)
-    ).through(n=int)
-    with pytest.raises(Exception, match="its contract is x: int, y: int"):
-        pipeline.compile()
     renamed = Pipeline(a=int, b=int).stage("add", add, x=field("a")).through(total=int, y=field("b"))
     assert run(renamed, a=1, b=2) == Context(a=1, b=2, total=3)
 
@@ -213,7 +208,9 @@ def test_a_renamed_parameter_with_a_default_takes_a_maybe_set_field() -> None:
 
 
 def test_a_parameter_takes_the_field_of_its_name() -> None:
-    assert run(Pipeline(y=int, x=int).stage("sub", lambda x, y: x - y).through(d=int), x=5, y=3) == Context(y=3, x=5, d=2)
+    assert run(Pipeline(y=int, x=int).stage("sub", lambda x, y: x - y).through(d=int), x=5, y=3) == Context(
+        y=3, x=5, d=2
+    )
 
 
 def test_a_field_goes_before_the_value() -> None:
@@ -228,9 +225,7 @@ def test_the_one_parameter_left_takes_the_value() -> None:
         return record.x * scale
 
     assert run(Pipeline(AsNamedTuple).stage("use", use, scale=3), AsNamedTuple(2, "a")) == 6
-    joined = (
-        Pipeline(AsNamedTuple).stage("scale", lambda x: 10).through(scale=int).stage("use", use)
-    )
+    joined = Pipeline(AsNamedTuple).stage("scale", lambda x: 10).through(scale=int).stage("use", use)
     assert run(joined, AsNamedTuple(2, "a")) == 20
 
 
@@ -365,6 +360,24 @@ def test_a_stage_of_stars_is_called_with_the_whole() -> None:
 
     assert run(Pipeline(x=int).stage("stars", stars), x=1) == "(Context(x=1),) {}"
     assert run(Pipeline(list[int]).stage("stars", stars), [1]) == "([1],) {}"
+
+
+def test_keywords_alone_take_settings_only() -> None:
+    def keywords(**options: object) -> str:
+        return repr(options)
+
+    assert run(Pipeline(x=int).stage("keywords", keywords), x=1) == "{}"
+    assert run(Pipeline(x=int, y=int).stage("keywords", keywords, a=1, b=field("y")), x=1, y=2) == "{'a': 1, 'b': 2}"
+    untyped = Pipeline().stage("untyped", lambda: Context(y=2)).stage("keywords", keywords, a=1, b=field("y"))
+    assert run(untyped) == "{'a': 1, 'b': 2}"
+
+
+def test_stars_and_settings() -> None:
+    def stars(*args: Any, **kwargs: Any) -> str:
+        return f"{len(args)} {kwargs!r}"
+
+    assert run(Pipeline(x=int).stage("stars", stars, a=1), x=1) == "1 {'a': 1}"
+    assert run(Pipeline().stage("untyped", lambda: 3).stage("stars", stars, a=1)) == "1 {'a': 1}"
 
 
 def test_stars_behind_named_parameters_take_nothing() -> None:

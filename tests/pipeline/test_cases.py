@@ -16,11 +16,15 @@ import pytest
 
 from metta.sweep import Pipeline
 from metta.sweep.contracts.diagnostics import CODES, Diagnostic, Severity
+from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.reporting import collecting
 from tests.golden import check_golden
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = sorted(FOLDER.glob("*.py"))
+
+OF_FILES = {"no-pipeline", "not-loaded"}
+"""Codes of whole files; tests/cli has their cases."""
 
 _EXPECTED = re.compile(r"#\s*([EN]): ([a-z, -]+?)(?=\s*(?:#|$))")
 
@@ -80,8 +84,19 @@ def test_messages_are_one_sentence_that_says_what_to_do(path: Path) -> None:
         assert Path(d.file).resolve() == path
 
 
+def test_a_graph_that_was_only_checked_cannot_be_run() -> None:
+    with collecting() as found:
+        graph = Pipeline(x=int).stage("needs y", lambda y: y).through(int).compile()
+    assert [d.code for d in found] == ["untyped-stage"]
+    with pytest.raises(UsageError, match="while its file was checked"):
+        graph.run(x=1)
+    with collecting() as found:
+        Pipeline(x=int).stage("needs y", lambda y, z: y).through(int).compile()
+    assert "missing-field" in {d.code for d in found}
+
+
 def test_every_code_has_three_cases() -> None:
-    counts = dict.fromkeys(CODES, 0)
+    counts = dict.fromkeys(CODES.keys() - OF_FILES, 0)
     for path in CASES:
         for _, _, code in expected_of(path):
             counts[code] += 1

@@ -9,7 +9,7 @@ import pytest
 
 from metta.sweep import Context, ContractError, Pipeline
 from tests.pipeline.records import RECORDS, AsNamedTuple, AsTypedDict, Loose, read
-from tests.pipeline.running import end, fields, run, value
+from tests.pipeline.running import Recorder, end, fields, run, value
 
 kinds = pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 
@@ -152,18 +152,21 @@ def test_a_not_required_key_is_a_maybe_set_field() -> None:
 
 
 def test_the_whole_is_the_value_where_the_fields_are_exactly_its_own() -> None:
-    seen: list[Any] = []
+    seen = Recorder()
     pipeline = (
         Pipeline(n=int)
         .stage("make", maker(AsNamedTuple))
         .through(AsNamedTuple)
-        .stage("first", lambda whole: seen.append(whole) or 0)
+        .conditional(seen.hook("pure", False), Pipeline().stage("add", add_one).through(x=int))
+        .stage("first", lambda x: x)
         .through(first=int)
-        .stage("second", lambda whole: seen.append(whole) or 0)
+        .stage("second", lambda whole: seen.hook("joined", 0)(whole))
         .through(second=int)
     )
-    pipeline.compile().run(n=1)
-    assert seen == [AsNamedTuple(1, "made"), Context(x=1, name="made", first=0)]
+    record = AsNamedTuple(1, "made")
+    assert pipeline.compile().run(n=1) is not None
+    assert seen.calls[0] == ("pure", record)
+    assert seen.calls[1] == ("joined", Context(x=1, name="made", first=1))
 
 
 def test_the_whole_is_decided_from_the_types_also_where_a_maybe_set_field_is_unset() -> None:
@@ -172,6 +175,12 @@ def test_the_whole_is_decided_from_the_types_also_where_a_maybe_set_field_is_uns
     )
     assert run(pipeline, AsNamedTuple(1, "a")) == Context(x=1, name="a")
     assert run(pipeline, AsNamedTuple(11, "a")) == Context(x=11, name="a", text="a:11")
+
+
+def test_the_whole_of_an_arm_is_decided_from_the_types_too() -> None:
+    arm = Pipeline().conditional(lambda whole: whole.x > 10, Pipeline().stage("describe", describe).through(text=str))
+    pipeline = Pipeline(AsNamedTuple).parallel([arm])
+    assert run(pipeline, AsNamedTuple(1, "a")) == [Context(x=1, name="a")]
 
 
 def test_all_who_get_the_whole_get_the_same() -> None:

@@ -118,10 +118,17 @@ def test_an_unannotated_any_or_object_parameter_is_an_input_but_a_context_is_not
     def of_context(data: Context) -> str:
         return repr(data)
 
-    assert run(Pipeline().stage("untyped", lambda data: repr(data)).through(text=str), data=3) == Context(data=3, text="3")
+    assert run(Pipeline().stage("untyped", lambda data: repr(data)).through(text=str), data=3) == Context(
+        data=3, text="3"
+    )
     assert run(Pipeline().stage("any", of_any), data=3) == "3"
     assert run(Pipeline().stage("object", of_object), data=3) == "3"
     assert run(Pipeline().stage("context", of_context)) == "Context()"
+
+    def by_position(data: Context, /) -> str:
+        return repr(data)
+
+    assert run(Pipeline().stage("by position", by_position)) == "Context()"
 
 
 def test_a_record_parameter_of_the_first_stage_is_an_input_of_its_name() -> None:

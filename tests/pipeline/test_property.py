@@ -1,10 +1,14 @@
 """Random pipelines and single mutations: what the compiler says about a pipeline is what a run of it does.
 
-The oracle is in naive.py (every way through a pipeline, without joins) and naive_run.py (a run with a dict).
+The oracle is in naive.py (every way through a pipeline, without joins) and naive_run.py (a run with a dict). A pipeline
+compiles if and only if the oracle finds nothing wrong on any way; then its runs, with the generated code and with the
+code for pipelines whose types are not known, do what the naive run does, call by call.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,10 +18,12 @@ from hypothesis import strategies as st
 from metta.sweep import ContractError
 from metta.sweep.compiler.dynamic_codegen import generate_dynamic
 from metta.sweep.contracts.flow import Positional
+from metta.sweep.pipeline.reporting import collecting
 from metta.sweep.runtime.compiled import CompiledGraph
 from metta.sweep.runtime.link import link
-from tests.pipeline.grammar import Pipe, Recorder, mutations, real
+from tests.pipeline.grammar import Pipe, Recorder, real
 from tests.pipeline.grammar_draw import pipes
+from tests.pipeline.grammar_mutations import mutations
 from tests.pipeline.grammar_types import same, shown, value_of
 from tests.pipeline.naive import Broken, Judge
 from tests.pipeline.naive_run import execute
@@ -25,37 +31,58 @@ from tests.pipeline.naive_run import execute
 SCRIPTS = ((False,), (True,), (True, False, False), (False, True))
 """What the conditions answer, in the runs of each pipeline that compiles."""
 
+_SETTINGS: Mapping[str, Any] = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 
-def judged(pipe: Pipe) -> tuple[Judge, Any] | Broken:
-    """What the naive reading of the rules says."""
+
+@settings(max_examples=1000, **_SETTINGS)
+@given(pipes(), st.integers(0, 10**6), st.booleans())
+def test_verdict_is_what_a_run_does(pipe: Pipe, number: int, mutated: bool) -> None:
+    check(one_of(mutations(pipe), number, pipe) if mutated else pipe)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, **_SETTINGS)
+@given(pipes(), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 2))
+def test_verdict_is_what_a_run_does_at_length(pipe: Pipe, first: int, second: int, mutated: int) -> None:
+    for number in (first, second)[:mutated]:
+        pipe = one_of(mutations(pipe), number, pipe)
+    check(pipe)
+
+
+def one_of(pipelines: list[Pipe], number: int, default: Pipe) -> Pipe:
+    return pipelines[number % len(pipelines)] if pipelines else default
+
+
+def check(pipe: Pipe) -> None:
+    """The property, for one pipeline."""
+    recorder = Recorder()
     judge = Judge()
     try:
-        return judge, judge.pipeline(pipe)
+        expected: Any = judge.pipeline(pipe)
     except Broken as broken:
-        return broken
-
-
-def compiled(pipe: Pipe, recorder: Recorder) -> CompiledGraph | ContractError:
+        expected = broken
     try:
-        return real(pipe, recorder).compile()
+        found: Any = real(pipe, recorder).compile()
     except ContractError as error:
-        return error
+        found = error
+    if not isinstance(expected, Broken):
+        assert not isinstance(found, ContractError), f"every run goes well, but\n{found}"
+        check_runs(pipe, found, recorder, judge, *expected)
+        return
+    assert isinstance(found, ContractError), f"compiles, but {expected}"
+    assert expected.code in all_codes(pipe), f"{expected}, reported as\n{found}"
 
 
-def check(pipe: Pipe) -> bool:
-    """The property, for one pipeline; whether it compiles."""
-    recorder = Recorder()
-    expected, found = judged(pipe), compiled(pipe, recorder)
-    if isinstance(expected, Broken):
-        assert isinstance(found, ContractError), f"compiles, but {expected}"
-        codes = {diagnostic.code for diagnostic in found.diagnostics}
-        assert expected.code in codes, f"{expected}, reported as\n{found}"
-        return False
-    if isinstance(found, ContractError):
-        raise AssertionError(f"every run goes well, but\n{found}")
-    judge, (inputs, optional, whole_is_value) = expected
-    check_runs(pipe, found, recorder, judge, inputs, optional, whole_is_value)
-    return True
+def all_codes(pipe: Pipe) -> set[str]:
+    """Everything that is found: the builder stops at the first wrong call, and begins inside."""
+    with collecting() as found:
+        real(pipe, Recorder()).compile()
+    return {diagnostic.code for diagnostic in found}
 
 
 def check_runs(
@@ -64,42 +91,39 @@ def check_runs(
     recorder: Recorder,
     judge: Judge,
     inputs: Any,
-    optional: Any,
+    optional: Mapping[str, Any],
     whole_is_value: bool,
 ) -> None:
+    """Runs that differ in their conditions and optional inputs; every argument is compared, and every result."""
     contract = graph.graph.inputs.contract
+    arguments: list[Any] = []
     if isinstance(contract, Positional):
         assert same(contract.type, inputs)
-        given: Any = value_of(inputs, 11)
-        arguments, keywords = [given], {}
+        given_inputs = value_of(inputs, 11)
+        arguments = [given_inputs]
     else:
         assert contract.fields == inputs
-        given = {name: value_of(tp, 11 + i) for i, (name, tp) in enumerate(inputs.items())}
-        arguments, keywords = [], given
+        given_inputs = {name: value_of(tp, 11 + i) for i, (name, tp) in enumerate(inputs.items())}
+    dynamic = carried_at_run_time(graph)
     for number, script in enumerate(SCRIPTS):
         if optional and number % 2:
-            given = keywords = {**keywords, **{name: value_of(tp, 17) for name, tp in optional.items()}}
+            given_inputs = {**given_inputs, **{name: value_of(tp, 17) for name, tp in optional.items()}}
+        keywords = {} if arguments else given_inputs
         recorder.begin(script)
-        result = shown(execute(pipe, given, whole_is_value, judge.decisions, recorder))
+        result = shown(execute(pipe, given_inputs, whole_is_value, judge.decisions, recorder))
         calls = sorted(recorder.calls)
+        for name, run in (("generated", graph.run), ("carried", dynamic)):
+            recorder.begin(script)
+            outcome = run(*arguments, **keywords)
+            assert not recorder.wrong, recorder.wrong
+            assert sorted(recorder.calls) == calls, name
+            assert shown(outcome) == result, f"{name}: {shown(outcome)}, not {result}"
 
-        recorder.begin(script)
-        outcome = graph.run(*arguments, **keywords)
-        assert not recorder.wrong, recorder.wrong
-        assert sorted(recorder.calls) == calls
-        assert shown(outcome) == result
 
-
-@settings(
-    max_examples=1000,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(pipes(), st.integers(0, 10**6), st.booleans())
-def test_verdict_is_what_a_run_does(pipe: Pipe, number: int, mutated: bool) -> None:
-    if mutated:
-        others = mutations(pipe)
-        pipe = others[number % len(others)]
-    check(pipe)
+def carried_at_run_time(graph: CompiledGraph) -> Callable[..., Any]:
+    """The same graph as the compiler would write it if its types were not known."""
+    module = generate_dynamic(graph.graph)
+    run = link(module, "dynamic", graph)
+    if not module.is_async:
+        return run
+    return lambda *args, **kwargs: asyncio.run(run(*args, **kwargs))

@@ -25,7 +25,7 @@ def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
 
     Returns:
         What was found, each finding once, sorted by file and line. A file that cannot be imported is an error with the
-        code "not-loaded"; a file that was named and has no pipeline is a note with the code "no-pipeline".
+        code "not-loaded"; so is, as "no-pipeline", a file that was named and has no pipeline.
 
     Raises:
         UsageError: a path that does not exist.
@@ -51,7 +51,7 @@ def _absent(path: str) -> str:
 
 
 def _check_file(file: str, packages: set[str], *, named: bool = False) -> list[Diagnostic]:
-    """Check the pipelines of one file; `named`: by the user, so that it is worth a note if there is none."""
+    """Check the pipelines of one file; `named`: by the user, so that it is an error if there is none."""
     with collecting() as collected:
         try:
             with user_module(file, packages) as module:
@@ -59,7 +59,7 @@ def _check_file(file: str, packages: set[str], *, named: bool = False) -> list[D
                 for _, pipeline in outermost(made):
                     _stand(pipeline, collected)
                 if named and not made and not collected:
-                    collected[_finding("no-pipeline", no_pipeline(module), Severity.NOTE)] = None
+                    collected[_finding("no-pipeline", no_pipeline(module))] = None
         except ContractError as error:  # raised by the user's own code
             collected.update(dict.fromkeys(error.diagnostics))
         except LoadError as error:
@@ -130,7 +130,7 @@ def _imports_us(path: str) -> bool:
     return False
 
 
-def _finding(code: str, error: LoadError, severity: Severity = Severity.ERROR) -> Diagnostic:
+def _finding(code: str, error: LoadError) -> Diagnostic:
     return Diagnostic(
         code,
         error.file,
@@ -141,5 +141,4 @@ def _finding(code: str, error: LoadError, severity: Severity = Severity.ERROR) -
         found=error.reason,
         remedy="",
         message=error.reason,
-        severity=severity,
     )

@@ -25,8 +25,9 @@ class Symbol(NamedTuple):
     """What a name in the generated code stands for.
 
     Attributes:
-        kind: "call", "setting", "condition", "sync membrane", "async membrane", "shape", "record", "limit",
-            "sync step", "async step" (dynamic code), or "function" for one that the generated code defines itself.
+        kind: "call", "setting", "condition", "sync membrane", "async membrane", "shape", "record", "replacer",
+            "limit", "sync step", "async step" (dynamic code), or "function" for one that the generated code defines
+            itself.
         node: the node it belongs to.
         value: the callable, setting or record class, as far as it is known before linking.
     """
@@ -44,6 +45,11 @@ class Module(NamedTuple):
     is_async: bool
 
 
+def _is_plain(name: str) -> bool:
+    """Whether a name can stand in the code as it is; Python would make different Unicode spellings equal."""
+    return name.isascii() and name.isidentifier()
+
+
 class SymbolTable:
     """Names for the objects of the generated code, readable and each used once."""
 
@@ -53,7 +59,7 @@ class SymbolTable:
 
     def add(self, hint: str, symbol: Symbol) -> str:
         """Record a symbol under a name made from `hint` ("train" becomes "_train")."""
-        name = base = "_" + (hint if hint.isidentifier() else re.sub(r"\W", "_", hint, flags=re.ASCII).strip("_"))
+        name = base = "_" + (hint if _is_plain(hint) else re.sub(r"\W", "_", hint, flags=re.ASCII).strip("_"))
         if _NUMBERED.match(base):
             name = base = "_" + base
         count = 1
@@ -68,7 +74,7 @@ _NUMBERED = re.compile(r"_(n|passes|field|entry)\d")
 """How the local variables that are numbered begin."""
 
 FIXED = frozenset(
-    {"_Context", "_SKIPPED", "_UNSET", "_aparallel", "_given", "_parallel", "_partial", "_replace", "_result"}
+    {"_Context", "_SKIPPED", "_UNSET", "_aparallel", "_given", "_more", "_parallel", "_partial", "_replace", "_result"}
     | {"_thread", "_value", "_whole"}
 )
 """Names that the runtime provides in every module."""
@@ -126,7 +132,7 @@ class _Scope:
     def __getitem__(self, name: str) -> str:
         if name == VALUE:
             return f"{self.prefix}_value" if not self.prefix else f"{self.prefix}value"
-        plain = name.isidentifier() and not keyword.iskeyword(name) and (self.prefix or not name.startswith("_"))
+        plain = _is_plain(name) and not keyword.iskeyword(name) and (self.prefix or not name.startswith("_"))
         if plain and name != "run":
             return f"{self.prefix}{name}"
         return self._odd.setdefault(name, f"{self.prefix or '_'}field{len(self._odd)}")
@@ -150,13 +156,21 @@ class _Writer:
             parameters = [scope[VALUE]]
             self._read_fields(scope, contract.type, graph.body.start, self._live_at_start())
         else:
-            parameters = [scope[name] for name in contract.fields]
-            if graph.inputs.optional:
-                parameters += [f"{scope[name]}=_UNSET" for name in graph.inputs.optional]
+            parameters = self._parameters(contract.fields, graph.inputs.optional, scope)
         self._region(graph.body, scope)
         self._line(f"return {self._whole(graph.body.end, scope)}")
         head = f"{'async ' if self._async else ''}def run({', '.join(parameters)}):"
         return Module("\n".join([*self._functions, head, *self._lines, ""]), self._symbols.found, self._async)
+
+    def _parameters(self, required: Iterable[str], optional: Iterable[str], scope: _Scope) -> list[str]:
+        """The inputs by name; a name that no parameter can have is taken out of the keywords."""
+        parameters = [scope[name] for name in required if scope[name] == name]
+        parameters += [f"{name}=_UNSET" for name in optional if scope[name] == name]
+        odd = [(name, f"_more[{name!r}]") for name in required if scope[name] != name]
+        odd += [(name, f"_more.get({name!r}, _UNSET)") for name in optional if scope[name] != name]
+        for name, expression in odd:
+            self._line(f"{scope[name]} = {expression}")
+        return [*parameters, "**_more"] if odd else parameters
 
     def _live_at_start(self) -> frozenset[str]:
         return frozenset(self._graph.body.start.fields)
@@ -267,9 +281,14 @@ class _Writer:
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
-    def _region(self, region: Region, scope: _Scope) -> None:
+    def _region(self, region: Region, scope: _Scope, behind: State[Any] | None = None) -> None:
+        """Write the nodes; `behind` is the context behind the loop whose body this is."""
         for node in region.nodes:
-            self._node(node, scope)
+            if isinstance(node.plan, BreakPlan):
+                assert behind is not None
+                self._break(node, node.plan, _dropped(region.start, node.before, behind), scope)
+            else:
+                self._node(node, scope)
 
     def _node(self, node: Node, scope: _Scope) -> None:
         plan = node.plan
@@ -281,19 +300,16 @@ class _Writer:
             self._branch(node, plan, scope)
         elif isinstance(plan, LoopPlan):
             self._loop(node, plan, scope)
-        elif isinstance(plan, BreakPlan):
-            condition = self._symbols.add("break", Symbol("condition", node, plan.step.condition))
-            self._line(f"if {condition}({self._whole(plan.before, scope)}): break")
         elif isinstance(plan, ParallelPlan):
             self._parallel(node, plan, scope)
         else:
+            assert isinstance(plan, NestedPlan)
             self._nested(node, plan, scope)
 
     def _stage(self, node: Node, plan: StagePlan, scope: _Scope) -> None:
+        arguments = self._arguments(node, plan.binding.arguments, scope)
         if plan.binding.star:
-            arguments = [self._whole(plan.before, scope)]
-        else:
-            arguments = self._arguments(node, plan.binding.arguments, scope)
+            arguments = [self._whole(plan.before, scope), *arguments]
         shaped = has_membrane(node)
         if shaped:
             call = self._hooked(node, arguments, scope)
@@ -330,7 +346,7 @@ class _Writer:
         if not shaped and not out.proven:
             call = f"{self._symbols.add(f'check_{node.name}', Symbol('shape', node))}({call})"
             shaped = True
-        comment = f"  # {_comment(node.id)}"
+        comment = f"  # {comment_of(node)}"
         if not may_skip(node):
             self._assign(node, out, call, scope, comment, shaped, returns)
             return
@@ -366,16 +382,18 @@ class _Writer:
                 self._line(
                     f"{target} = {source}[{name!r}]{comment}" if keyed else f"{target} = {source}.{name}{comment}"
                 )
-        self._rebind(node, names, scope)
+        self._rebind(node, names, scope, scope[VALUE])
 
-    def _rebind(self, node: Node, names: Iterable[str], scope: _Scope) -> None:
+    def _rebind(self, node: Node, names: Iterable[str], scope: _Scope, value: str, guard: str = "") -> None:
         """A rebound field of the value is replaced in the value too, if the value is read later."""
         if VALUE not in self._live.needed[node.id] or not node.before.has_value:
             return
         own = [name for name in names if name in node.before.own]
         if own:
-            value = scope[VALUE]
-            self._line(f"{value} = _replace({value}, {{{', '.join(f'{n!r}: {scope[n]}' for n in own)}}})")
+            replacer, tp = "_replace", node.before.value
+            if family_of(tp) is None:  # a union of what several arms leave
+                replacer = self._symbols.add("replace", Symbol("replacer", node, tp))
+            self._line(f"{guard}{value} = {replacer}({value}, {{{', '.join(f'{n!r}: {scope[n]}' for n in own)}}})")
 
     def _map(self, node: Node, plan: MapPlan, scope: _Scope) -> None:
         assert plan.step.over is not None
@@ -396,7 +414,7 @@ class _Writer:
 
     def _branch(self, node: Node, plan: BranchPlan, scope: _Scope) -> None:
         predicate = self._symbols.add("if", Symbol("condition", node, plan.step.predicate))
-        self._line(f"if {predicate}({self._whole(plan.before, scope)}):  # {_comment(node.id)}")
+        self._line(f"if {predicate}({self._whole(plan.before, scope)}):  # {comment_of(node)}")
         then, otherwise = node.regions
         self._arm(then, plan.after, scope)
         lost = _lost(otherwise.end, plan.after)
@@ -408,16 +426,31 @@ class _Writer:
         self._depth += 1
         count = len(self._lines)
         self._region(region, scope)
-        for name in _lost(region.end, after):
-            self._line(f"{scope[name]} = _UNSET")
+        self._unset(_lost(region.end, after), scope)
         if len(self._lines) == count:
             self._line("pass")
+        self._depth -= 1
+
+    def _unset(self, names: Iterable[str], scope: _Scope) -> None:
+        for name in names:
+            self._line(f"{scope[name]} = _UNSET")
+
+    def _break(self, node: Node, plan: BreakPlan, dropped: list[str], scope: _Scope) -> None:
+        condition = self._symbols.add("break", Symbol("condition", node, plan.step.condition))
+        test = f"if {condition}({self._whole(plan.before, scope)}):"
+        if not dropped:
+            self._line(f"{test} break")
+            return
+        self._line(test)
+        self._depth += 1
+        self._unset(dropped, scope)
+        self._line("break")
         self._depth -= 1
 
     def _loop(self, node: Node, plan: LoopPlan, scope: _Scope) -> None:
         (body,) = node.regions
         entry, after = plan.before, plan.after
-        new = [name for name in body.end.fields if name not in entry.fields]
+        new = [name for name in {**body.end.fields.as_dict(), **after.fields.as_dict()} if name not in entry.fields]
         maybe = [n for n in new if (known := after.fields.get(n)) is not None and not known.definite]
         live = self._live.entry[node.id, "body"]
         cleared = [scope[n] for n in new if n in maybe or n in live]
@@ -429,10 +462,10 @@ class _Writer:
             self._line(f"{counter} = 0")
         entry_whole = self._whole(entry, scope)
         if plan.step.condition is None:
-            self._line(f"while True:  # {_comment(node.id)}")
+            self._line(f"while True:  # {comment_of(node)}")
         else:
             condition = self._symbols.add("while", Symbol("condition", node, plan.step.condition))
-            self._line(f"while {condition}({entry_whole}):  # {_comment(node.id)}")
+            self._line(f"while {condition}({entry_whole}):  # {comment_of(node)}")
         self._depth += 1
         if counter:
             limit = self._symbols.add("limit", Symbol("limit", node, plan.step.max_iterations))
@@ -441,7 +474,8 @@ class _Writer:
         if cleared:
             self._line(" = ".join([*cleared, "_UNSET"]))
         count = len(self._lines)
-        self._region(body, scope)
+        self._region(body, scope, after)
+        self._unset(_dropped(entry, body.end, after), scope)
         if plan.end.until is not None:
             until = self._symbols.add("until", Symbol("condition", node, plan.end.until))
             self._line(f"if {until}({self._whole(body.end, scope)}): break")
@@ -453,11 +487,7 @@ class _Writer:
         arms = []
         for region in node.regions:
             inner = _Scope()
-            needed = sorted(
-                n
-                for n in self._live.entry[node.id, region.label]
-                if n == VALUE or n in plan.before.fields or n in plan.before.optional
-            )
+            needed = sorted(n for n in self._live.entry[node.id, region.label] if _is_given(n, plan.before))
             name = self._symbols.add(f"{node.name}_{region.label}", Symbol("function", node))
             parameters = [inner[n] for n in needed]
             is_async = self._function(name, parameters, region, inner, self._whole(region.end, inner))
@@ -480,13 +510,11 @@ class _Writer:
             self._region(body, scope)
             return
         prefix = f"_n{self._number()}_"
-        inner = _Scope() if hooked else _Scope(prefix)
+        inner = _Scope(prefix)
         live = self._live.entry[node.id, "nested"]
         given: dict[str, str]
         if plan.arguments is None:
-            given = {
-                n: scope[n] for n in sorted(live) if n == VALUE or n in plan.before.fields or n in plan.before.optional
-            }
+            given = {n: scope[n] for n in sorted(live) if _is_given(n, plan.before)}
         else:
             given = {}
             for argument in plan.arguments:
@@ -495,8 +523,9 @@ class _Writer:
                     given[name] = scope[argument.names[0]]
                 else:
                     given[name] = self._argument(node, argument, scope)
+            given.update((name, "_UNSET") for name in body.start.optional if name not in given)
         if hooked:
-            self._hooked_nested(node, plan, body, given, inner, scope)
+            self._hooked_nested(node, plan, body, given, _Scope(prefix), scope)
             return
         for name, expression in given.items():
             self._line(f"{inner[name]} = {expression}")
@@ -504,26 +533,29 @@ class _Writer:
             self._read_fields(inner, body.start.value, body.start, live)
         self._region(body, inner)
         if plan.output is not None:
-            self._emit(node, plan.output, self._whole(body.end, inner), scope, shaped=False, returns=body.end.value)
+            returns = body.end.value if body.end.whole_is_value else None
+            self._emit(node, plan.output, self._whole(body.end, inner), scope, shaped=False, returns=returns)
             return
+        self._leave_nested(node, plan, inner, scope)
+
+    def _leave_nested(self, node: Node, plan: NestedPlan, inner: _Scope, scope: _Scope) -> None:
+        """Assign what leaves a nested pipeline without a contract to the locals around it."""
+        needed = self._live.needed[node.id]
         for name in leaving(plan):
-            if name not in self._live.needed[node.id]:
-                continue
-            outer = plan.before.fields.get(name)
-            known = body.end.fields.get(name)
-            if name != VALUE and outer is not None and known is not None and not known.definite:
-                self._line(f"if {inner[name]} is not _UNSET: {scope[name]} = {inner[name]}")
-            else:
-                self._line(f"{scope[name]} = {inner[name]}")
-        if VALUE not in leaving(plan):
-            self._rebind(node, plan.leaving, scope)
+            known = plan.body.end.fields.get(name)
+            maybe = not plan.replaces and name in plan.before.fields and known is not None and not known.definite
+            guard = f"if {inner[name]} is not _UNSET: " if maybe else ""
+            if name in needed:
+                self._line(f"{guard}{scope[name]} = {inner[name]}")
+            if not plan.replaces:
+                self._rebind(node, (name,), inner, scope[VALUE], guard)
 
     def _hooked_nested(
-        self, node: Node, plan: NestedPlan, body: Region, given: dict[str, str], inner: _Scope, scope: _Scope
+        self, node: Node, plan: NestedPlan, body: Region, given: dict[str, str], left: _Scope, scope: _Scope
     ) -> None:
         """A nested pipeline under hooks is a function of its own, which the membrane calls (again, after a failure)."""
         name = self._symbols.add(f"{node.name}_body", Symbol("function", node))
-        names = leaving(plan)
+        inner = _Scope()
         if plan.output is not None:
             result = self._whole(body.end, inner)
         else:
@@ -533,17 +565,22 @@ class _Writer:
         if plan.output is not None:
             self._emit(node, plan.output, call, scope, shaped=True)
             return
-        targets = "".join(f"{scope[n]}, " for n in names) or "_result"
-        if may_skip(node):
-            self._line(f"_result = {call}  # {_comment(node.id)}")
-            self._line(f"if _result is not _SKIPPED: {targets} = _result")
-        else:
-            self._line(f"{targets} = {call}  # {_comment(node.id)}")
+        targets = "".join(f"{left[n]}, " for n in leaving(plan)) or "_result"
+        if not may_skip(node):
+            self._line(f"{targets} = {call}  # {comment_of(node)}")
+            self._leave_nested(node, plan, left, scope)
+            return
+        self._line(f"_result = {call}  # {comment_of(node)}")
+        self._line("if _result is not _SKIPPED:")
+        self._depth += 1
+        self._line(f"{targets} = _result")
+        self._leave_nested(node, plan, left, scope)
+        self._depth -= 1
 
 
 def _is_given(name: str, state: State[Any]) -> bool:
     """Whether a function that begins in this context is given the name from around it."""
-    return name == VALUE or name in state.fields or name in state.optional
+    return state.has_value if name == VALUE else name in state.fields or name in state.optional
 
 
 def _lost(arm: State[Any], after: State[Any]) -> list[str]:
@@ -551,5 +588,11 @@ def _lost(arm: State[Any], after: State[Any]) -> list[str]:
     return [name for name in after.fields if name not in arm.fields]
 
 
-def _comment(text: str) -> str:
-    return " ".join(text.split())
+def _dropped(entry: State[Any], now: State[Any], after: State[Any]) -> list[str]:
+    """The fields that are maybe set behind a loop, and that a pass may have set and has dropped again by now."""
+    return [] if now.replacements == entry.replacements else _lost(now, after)
+
+
+def comment_of(node: Node) -> str:
+    """The node's id behind its line: any string may be a stage's name, and none may end the comment."""
+    return "".join(c if c.isprintable() else "?" for c in node.id)

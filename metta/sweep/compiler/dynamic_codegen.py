@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from metta.sweep.compiler.codegen import Module, Symbol, SymbolTable, is_async_region
+from metta.sweep.compiler.codegen import Module, Symbol, SymbolTable, comment_of, is_async_region
 from metta.sweep.compiler.graph import Graph, Node, Region
 from metta.sweep.contracts.flow import Positional, State
 from metta.sweep.pipeline.plan import BranchPlan, BreakPlan, LoopPlan, NestedPlan, ParallelPlan
 
 DYNAMIC_FIXED = frozenset(
-    {"_begin_fields", "_begin_value", "_fields", "_only", "_state", "_value", "_whole", "_whole_value", "_whole_view"}
+    {
+        "_begin_fields",
+        "_begin_value",
+        "_fields",
+        "_only",
+        "_only_known",
+        "_state",
+        "_value",
+        "_whole",
+        "_whole_value",
+        "_whole_view",
+        "_without_value",
+    }
 )
 """Names that runtime/dynamic.py provides."""
 
@@ -58,7 +70,7 @@ class _Writer:
         """One step as a whole: the linker makes it from the node."""
         flavor = "async" if self._async else "sync"
         name = self._symbols.add(node.name, Symbol(f"{flavor} step", node, functions))
-        self._line(f"_state = {'await ' if self._async else ''}{name}(_state)  # {' '.join(node.id.split())}")
+        self._line(f"_state = {'await ' if self._async else ''}{name}(_state)  # {comment_of(node)}")
 
     def _node(self, node: Node) -> None:
         plan = node.plan
@@ -69,8 +81,10 @@ class _Writer:
                 if index:
                     self._line("else:")
                 self._indented(region)
+            self._join(plan.after, plan.then.end, plan.otherwise.end)
         elif isinstance(plan, LoopPlan):
             self._loop(node, plan)
+            self._join(plan.after, plan.before, plan.body.end)
         elif isinstance(plan, BreakPlan):
             condition = self._symbols.add("break", Symbol("condition", node, plan.step.condition))
             self._line(f"if {condition}({_whole(plan.before)}): break")
@@ -84,10 +98,16 @@ class _Writer:
         else:
             self._step(node)
 
+    def _join(self, after: State[Any], *ends: State[Any]) -> None:
+        """Several ways meet here: a value that some of them lack is none any more."""
+        if not after.unknown and not after.has_value and any(end.has_value for end in ends):
+            self._line("_state = _without_value(_state)")
+
     def _indented(self, region: Region) -> None:
         self._depth += 1
+        count = len(self._lines)
         self._region(region)
-        if not region.nodes:
+        if len(self._lines) == count:
             self._line("pass")
         self._depth -= 1
 
@@ -104,8 +124,12 @@ class _Writer:
     def _loop(self, node: Node, plan: LoopPlan) -> None:
         self._loops += 1
         entry, passes = f"_entry{self._loops}", f"_passes{self._loops}"
-        only = f"_only(_state, {entry})"
-        self._line(f"{entry} = _state")
+        if plan.before.unknown:
+            self._line(f"{entry} = _state")
+            only = f"_only(_state, {entry})"
+        else:
+            names = self._symbols.add("names", Symbol("constant", None, frozenset(plan.before.fields)))
+            only = f"_only_known(_state, {names}, {plan.before.has_value})"
         limit = plan.step.max_iterations
         if limit is not None:
             self._line(f"{passes} = 0")

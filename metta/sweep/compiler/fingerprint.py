@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -19,6 +20,10 @@ from metta.sweep.contracts.flow import How, Positional
 from metta.sweep.contracts.records import record_fields
 from metta.sweep.contracts.signature import code_of
 from metta.sweep.pipeline.plan import BranchPlan, BreakPlan, LoopPlan, MapPlan, StagePlan
+
+
+_KINDS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+"""The flags that say what a function is; the others say where it stands."""
 
 
 def fingerprints(graph: Graph) -> Mapping[str, str]:
@@ -131,6 +136,6 @@ def _of_code(code: CodeType) -> Iterator[str]:
     """A code object without its place: bytecode, names and constants, inner functions included."""
     yield code.co_code.hex()
     yield " ".join((*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars))
-    yield f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_flags}"
+    yield f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_flags & _KINDS}"
     for constant in code.co_consts:
         yield from _of_value(constant)

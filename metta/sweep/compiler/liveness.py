@@ -6,11 +6,9 @@ A backward pass over the tree; a loop is run through twice, because what its hea
 
 from __future__ import annotations
 
-from typing import Any
-
 from metta.sweep.compiler.graph import Graph, Node, NodeKind, Region
-from metta.sweep.compiler.lower import VALUE, whole_reads
-from metta.sweep.contracts.flow import Shape, State
+from metta.sweep.compiler.lower import VALUE, leaving, whole_reads
+from metta.sweep.contracts.flow import Shape
 from metta.sweep.pipeline.plan import LoopPlan, NestedPlan, StagePlan
 
 
@@ -73,11 +71,8 @@ def _node(node: Node, live: set[str], found: Liveness) -> None:
 def _define(node: Node, live: set[str], found: Liveness) -> None:
     """The node's writes end here; a rebinding of a value's own field reads the old value if the new one is live."""
     writes = node.writes
-    rebinds = VALUE not in writes and VALUE in live and not node.before.own.isdisjoint(writes)
-    needed = live.intersection(writes)
-    if rebinds:
-        needed = needed | {VALUE}
-    found.needed[node.id] = frozenset(needed)
+    rebinds = _rebinds(node, live)
+    found.needed[node.id] = frozenset(live.intersection(writes) | ({VALUE} if rebinds else set()))
     if may_skip(node):
         pass  # what was there before may be there still
     elif VALUE in writes:
@@ -86,6 +81,12 @@ def _define(node: Node, live: set[str], found: Liveness) -> None:
         live.difference_update(writes)
     if rebinds:
         live.add(VALUE)
+
+
+def _rebinds(node: Node, live: set[str]) -> bool:
+    """Whether a field of a value that is read later is set: it is replaced in the value too."""
+    writes = node.writes
+    return VALUE not in writes and VALUE in live and not node.before.own.isdisjoint(writes)
 
 
 def _hook_reads(node: Node, live: set[str]) -> None:
@@ -148,27 +149,20 @@ def _nested(node: Node, live: set[str], found: Liveness) -> None:
         found.entry[node.id, "nested"] = frozenset(start)
         return
     end = plan.body.end
-    if plan.arguments is None:
-        inner = set(whole_reads(end)) | set(live)
-    else:
-        inner = _leaving(plan, end)
+    inner = set(whole_reads(end))
+    if plan.output is None:
+        inner |= set(leaving(plan)) | (live if plan.arguments is None else set())
     start = _region(body, inner, found)
     found.entry[node.id, "nested"] = frozenset(start)
     if plan.output is not None:
         _define(node, live, found)
     else:
-        found.needed[node.id] = frozenset(live.intersection(node.writes))
-        if end.replacements != plan.body.start.replacements and not may_skip(node):
+        rebinds = _rebinds(node, live)
+        found.needed[node.id] = frozenset(live.intersection(node.writes) | ({VALUE} if rebinds else set()))
+        if plan.replaces and not may_skip(node):
             live.clear()
     if plan.arguments is None:
         live |= start
     else:
         live.update(node.reads)
     _hook_reads(node, live)
-
-
-def _leaving(plan: NestedPlan, end: State[Any]) -> set[str]:
-    names = set(plan.leaving) | set(whole_reads(end))
-    if end.has_value:
-        names.add(VALUE)
-    return names

@@ -110,22 +110,22 @@ def _nested(plan: NestedPlan, prefix: str, hooks: GlobalHooks, ids: _Ids) -> Nod
     node_id = ids.take(prefix + plan.name)
     region = _region("nested", plan.body, node_id + ".", hooks, ids)
     reads = () if plan.arguments is None else _argument_reads(plan.arguments, plan.before)
+    own = _hooks(step) if isinstance(step, StageStep) else _NO_HOOKS
     if plan.output is not None:
         writes = _writes(plan.output, plan.after)
     else:
-        writes = () if plan.arguments is None else leaving(plan)
-    own = _hooks(step) if isinstance(step, StageStep) else _NO_HOOKS
-    return Node(node_id, NodeKind.NESTED, plan.name, plan, own, hooks, reads, writes, (region,))
+        writes = () if plan.arguments is None and not own else leaving(plan)
+    return Node(node_id, NodeKind.NESTED, plan.name, plan, own, (), reads, writes, (region,))
 
 
 def leaving(plan: NestedPlan) -> tuple[str, ...]:
     """What a nested pipeline without a contract sets in the context around it, the value included."""
     start, end = plan.body.start, plan.body.end
-    changed = end.replacements != start.replacements
     names = plan.leaving
     if plan.arguments is None:
-        names = tuple(n for n, known in end.fields.items() if start.fields.get(n) is not known)
-    return (*names, VALUE) if changed and end.has_value else names
+        # Where the context is replaced on some way, a field may be the same and yet be gone on that way.
+        names = tuple(n for n, known in end.fields.items() if plan.replaces or start.fields.get(n) is not known)
+    return (*names, VALUE) if plan.replaces and end.has_value else names
 
 
 def given_by(plan: NestedPlan) -> tuple[str, ...]:
@@ -138,7 +138,8 @@ def _hooks(step: StageStep | ParallelStep) -> Mapping[str, Any]:
 
 
 def _binding_reads(binding: Binding[Any], state: State[Any]) -> tuple[str, ...]:
-    return whole_reads(state) if binding.star else _argument_reads(binding.arguments, state)
+    reads = _argument_reads(binding.arguments, state)
+    return tuple(dict.fromkeys([*whole_reads(state), *reads])) if binding.star else reads
 
 
 def _argument_reads(arguments: Iterable[Argument[Any]], state: State[Any]) -> tuple[str, ...]:

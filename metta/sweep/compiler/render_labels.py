@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -212,26 +212,26 @@ def is_redundant(cluster: Cluster, clusters: Mapping[str, Cluster]) -> bool:
 def global_badges(graph: Graph) -> list[Badge]:
     """The hooks that the pipeline itself sets for all its stages."""
     merged: dict[str, Any] = {}
-    for hooks in _shared(graph.body.nodes):
+    for hooks in _shared(graph.body.nodes) or ():
         merged = {**hooks, **merged}
     return badges(merged)
 
 
-def _shared(nodes: tuple[Node, ...]) -> tuple[Mapping[str, Any], ...]:
-    """The global hooks that all stages of a level have in common: the outer ones stand last."""
+def _shared(nodes: Iterable[Node]) -> tuple[Mapping[str, Any], ...] | None:
+    """The global hooks that all stages have in common (the outer ones stand last); None where there is no stage."""
     shared: tuple[Mapping[str, Any], ...] | None = None
     for node in nodes:
-        if node.kind in (NodeKind.STAGE, NodeKind.MAP, NodeKind.NESTED):
-            found = node.global_hooks
-        elif node.kind is NodeKind.BREAK:
-            continue
+        if node.kind in (NodeKind.STAGE, NodeKind.MAP):
+            found: tuple[Mapping[str, Any], ...] | None = node.global_hooks
         else:
-            found = _shared(tuple(inner for region in node.regions for inner in region.nodes))
+            found = _shared(inner for region in node.regions for inner in region.nodes)
+        if found is None:
+            continue
         if shared is None:
             shared = found
         while shared and (len(shared) > len(found) or shared[0] is not found[len(found) - len(shared)]):
             shared = shared[1:]
-    return shared or ()
+    return shared
 
 
 def repeats(node: Node) -> str:

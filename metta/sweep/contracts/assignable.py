@@ -45,6 +45,7 @@ __all__ = [
     "describe",
     "element_of",
     "is_assignable",
+    "is_gradual",
     "is_type_form",
     "join",
     "mapping_value",
@@ -124,6 +125,19 @@ def _opened(tp: Any) -> Form:
     while isinstance(form, AliasOf):
         form = open_alias(form)
     return form
+
+
+@lru_cache(maxsize=8192)
+def _is_gradual(tp: Any) -> bool:
+    return model.has_any(parse(tp))
+
+
+def is_gradual(tp: Any) -> bool:
+    """Whether Any occurs in a type form, so that being assignable proves nothing about a value."""
+    try:
+        return _is_gradual(tp)
+    except TypeError:  # not hashable
+        return model.has_any(parse(tp))
 
 
 def awaited(tp: Any) -> Any:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import FunctionType
-from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, get_args, get_origin
+from types import FunctionType, UnionType
+from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 from typing_extensions import ReadOnly
@@ -275,6 +275,30 @@ def replace(value: Any, changes: Mapping[str, object]) -> Any:
     raise UsageError(f"a {type(value).__name__} is no record, so its fields cannot be replaced")
 
 
+def replacer(tp: Any) -> Callable[[Any, Mapping[str, object]], Any]:
+    """`replace` for values declared as `tp`: of a union, each member takes the fields that it has."""
+    if len(union_members(tp)) == 1:
+        return replace
+
+    def replace_own(value: Any, changes: Mapping[str, object]) -> Any:
+        names = own_names(value, tp)
+        own = {name: it for name, it in changes.items() if name in names}
+        return replace(value, own) if own else value
+
+    return replace_own
+
+
+def own_names(value: object, tp: Any) -> frozenset[str]:
+    """The fields, set or not, of a value declared as `tp`: its class's; a dict's are of the TypedDicts it fits."""
+    if isinstance(value, dict):
+        keyed = [member for member in union_members(tp) if family_of(member) is Family.TYPED_DICT]
+        known = [record_fields(member) or {} for member in keyed]
+        known = [fields for fields in known if all(name in value or not it.required for name, it in fields.items())]
+    else:
+        known = [record_fields(type(value)) or {}]
+    return frozenset(name for fields in known for name in fields)
+
+
 def is_replaceable(tp: Any) -> str | None:
     """Why a field of the record cannot be rebound in its value; None where it can.
 
@@ -294,6 +318,11 @@ def is_replaceable(tp: Any) -> str | None:
         if name not in taken:
             return f'its own __init__ does not take "{name}"'
     return None
+
+
+def union_members(tp: Any) -> tuple[Any, ...]:
+    """The members of a union; any other type is its own only one."""
+    return get_args(tp) if get_origin(tp) in (Union, UnionType) else (tp,)
 
 
 def class_hints(tp: Any) -> dict[str, Any]:

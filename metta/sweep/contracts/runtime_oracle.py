@@ -13,6 +13,7 @@ from metta.sweep.contracts.records import (
     is_replaceable,
     protocol_fields,
     record_fields,
+    union_members,
 )
 
 
@@ -51,14 +52,12 @@ class RuntimeOracle(TypeOracle[Any]):
     def protocol_of(self, tp: Any, /) -> Mapping[str, Any] | None:
         return protocol_fields(tp)
 
-    def unreplaceable(self, tp: Any, /) -> str | None:
-        return is_replaceable(tp)
+    def unreplaceable(self, tp: Any, name: str, /) -> str | None:
+        having = [member for member in union_members(tp) if name in (record_fields(member) or {})]
+        return next((found for member in having if (found := is_replaceable(member))), None)
 
     def element_of(self, tp: Any, /) -> Any | None:
         return types.element_of(tp)
-
-    def list_of(self, element: Any, /) -> Any:
-        return list[element]
 
     def mapping_value(self, tp: Any, /) -> Any | None:
         return types.mapping_value(tp)
@@ -68,6 +67,9 @@ class RuntimeOracle(TypeOracle[Any]):
 
     def is_any(self, tp: Any, /) -> bool:
         return tp is Any
+
+    def is_gradual(self, tp: Any, /) -> bool:
+        return types.is_gradual(tp)
 
     def is_object(self, tp: Any, /) -> bool:
         return tp is object

@@ -154,7 +154,7 @@ class Driver:
             left = list(self._jobs)
         if hasattr(sys, "last_value"):  # the script died of an exception: do not work on for hours
             for job in left:
-                pass
+                job.cancel()
         with self._idle:
             self._idle.wait_for(lambda: all(job.outcome.done() for job in left))
         for job in left:

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+from metta.sweep.compiler.loading import stop_if_loading
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.driver import Job, driver
 
@@ -33,6 +34,7 @@ class Run(Generic[T_co]):
     @classmethod
     def start(cls, main: Coroutine[Any, Any, Any], name: str) -> Self:
         """Start `main` on the driver's loop."""
+        stop_if_loading(main)
         return cls(driver().start(main, name))
 
     @property

@@ -99,9 +99,13 @@ class SweepExperiment(Experiment[SweepResult]):
         self.name = name
         self.base_experiment = _base(base_experiment)
         self.search_space = None if search_space is None else SearchSpace.of(search_space)
-        self.optimizer: Optimizer = _checked("optimizer", optimizer or RandomOptimizer(), Optimizer)
-        self.scheduler: Scheduler = _checked("scheduler", scheduler or AsynchronousScheduler(), Scheduler)
-        self.executor = executor or LocalExecutor
+        self.optimizer: Optimizer = _checked(
+            "optimizer", RandomOptimizer() if optimizer is None else optimizer, Optimizer
+        )
+        self.scheduler: Scheduler = _checked(
+            "scheduler", AsynchronousScheduler() if scheduler is None else scheduler, Scheduler
+        )
+        self.executor = LocalExecutor if executor is None else executor
         self.objectives = Objectives.of(goal, metric_key)
         self.goal: Goal = goal
         self.cost_key = cost_key
@@ -222,7 +226,7 @@ class SweepExperiment(Experiment[SweepResult]):
             )
             error: BaseException | None = None
             try:
-                return cast("SweepRecord", await _run_stages(graph, session))
+                return await _run_stages(graph, session)
             except BaseException as failed:
                 error = failed
                 raise
@@ -243,17 +247,22 @@ def _objective(base: Experiment[Any] | Objective) -> Objective:
     return base.evaluate if isinstance(base, Experiment) else base
 
 
-async def _run_stages(graph: CompiledGraph, session: Session) -> object:
-    """Run the pipeline. When this is cancelled, the thread of its stages is brought to its end first."""
+async def _run_stages(graph: CompiledGraph, session: Session) -> SweepRecord:
+    """Run the pipeline to its record. When this is cancelled, the thread of its stages is brought to its end first."""
     stages = asyncio.ensure_future(graph.arun(session=session))
     try:
-        return await asyncio.shield(stages)
+        record = await asyncio.shield(stages)
     except asyncio.CancelledError:
         session.stop()
         await asyncio.wait({stages})
         if not stages.cancelled():
             stages.exception()  # seen: what fails while it is being stopped is no news
         raise
+    if not isinstance(record, SweepRecord):
+        raise UsageError(
+            f'the pipeline of sweep "{session.name}" gave {type(record).__name__}: it has to end in a SweepRecord'
+        )
+    return record
 
 
 def _checked(name: str, value: object, kind: type[Any]) -> Any:

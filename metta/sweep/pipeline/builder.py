@@ -115,7 +115,7 @@ class Pipeline:
         """Close the innermost loop; `until` sees the context at the end of the body and ends the loop when true."""
         return self._record(EndStep(until, Site.of_caller()))
 
-    def conditional(self, predicate: Callable[..., object], then: Any, otherwise: Any = None, /) -> Pipeline:
+    def conditional(self, predicate: Callable[..., object], /, then: Any, otherwise: Any = None) -> Pipeline:
         """Run one of two arms on the context. Afterwards a field that only one arm sets is maybe set."""
         site = Site.of_caller()
         first = reading.read_arm("then", then, site, 1)

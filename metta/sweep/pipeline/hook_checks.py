@@ -46,8 +46,9 @@ def check_hooks(
     # An element of a map that is skipped is left out, or takes its default: neither touches the contract's list.
     if "skip_if" in hooks and not is_map:
         _check_skip(stage, hooks, out, state, oracle, tell, nested)
-    if "default" in hooks and out.contract is not None and not is_map:
-        _check_default(stage, hooks["default"], out.contract, oracle, tell)
+    if "default" in hooks and out.contract is not None:
+        element = element_type(out.contract) if is_map else None
+        _check_default(stage, hooks["default"], out.contract if element is None else Positional(element), tell)
     if hooks.get("checkpoint") is True and out.contract is not None:
         _check_storable(stage, out.contract, oracle, tell)
     if "timeout" in hooks and isinstance(step, StageStep) and step.signature is not None:
@@ -150,9 +151,18 @@ def _check_skip(
         tell(problem)
 
 
-def _check_default(
-    stage: str, default: Any, contract: Positional[Any] | Keyword[Any], oracle: RuntimeOracle, tell: Tell
-) -> None:
+def element_type(contract: Positional[Any] | Keyword[Any] | None) -> Any | None:
+    """What one element of a map's list must be; None where it is not known."""
+    from metta.sweep.contracts.assignable import element_of
+
+    if isinstance(contract, Keyword):
+        listed = next(iter(contract.fields.values())) if len(contract.fields) == 1 else None
+    else:
+        listed = None if contract is None else contract.type
+    return None if listed is None else element_of(listed)
+
+
+def _check_default(stage: str, default: Any, contract: Positional[Any] | Keyword[Any], tell: Tell) -> None:
     from metta.sweep.contracts.output_value import unpack
 
     _, wrong = unpack(default, contract, check=True)

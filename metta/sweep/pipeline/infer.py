@@ -68,14 +68,19 @@ def _of_stage(step: StageStep) -> Iterator[Parameter[Any] | Positional[Any]]:
     parameters = [p for p in step.signature.parameters if p.kind is not Kind.VAR_POSITIONAL]
     left = [p for p in parameters if p.kind is not Kind.VAR_KEYWORD and p.name not in settings]
     required = [p for p in left if p.required]
-    if len(required) == 1 and required[0].kind is Kind.POSITIONAL_ONLY:
+    if len(required) == 1 and required[0].kind is Kind.POSITIONAL_ONLY and not _takes_view(required[0]):
         yield Positional(Any if required[0].type is None else required[0].type)
         return
     for parameter in left:
-        if parameter.type is None or not ORACLE.is_context(parameter.type):
+        if not _takes_view(parameter):
             if parameter.kind is not Kind.POSITIONAL_ONLY:
                 yield parameter
     for name, setting in settings.items():
         if setting.rename is not None:
             tp = next((p.type for p in parameters if p.name == name), None)
             yield Parameter(setting.rename, Kind.KEYWORD_ONLY, tp, True)
+
+
+def _takes_view(parameter: Parameter[Any]) -> bool:
+    """A `Context` parameter gets the view of whatever there is: it asks for nothing."""
+    return parameter.type is not None and ORACLE.is_context(parameter.type)

@@ -54,6 +54,8 @@ class NestedPlan:
     Attributes:
         arguments: for a closed pipeline, where its declared inputs come from; None: it runs on the context itself.
         leaving: for a closed pipeline, the names of the fields that leave it.
+        replaces: its final context takes the place of the one around it: it replaces the context, or it is an arm of
+            a parallel step.
         output: the contract of the outer `.through`, then the only effect.
     """
 
@@ -62,6 +64,7 @@ class NestedPlan:
     arguments: tuple[Argument[Any], ...] | None
     body: Block
     leaving: tuple[str, ...]
+    replaces: bool
     output: Output[Any] | None
     before: State[Any]
     after: State[Any]

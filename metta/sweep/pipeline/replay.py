@@ -165,7 +165,9 @@ def _stage(cursor: Cursor, step: StageStep, report: Report) -> Cursor:
     return _push(cursor, StagePlan(step, binding, out, state, after, drawn), after, names)
 
 
-def _returned(signature: Signature[Any] | None, binding: Binding[Any], state: State[Any]) -> Any | None:
+def _returned(
+    signature: Signature[Any] | None, binding: Binding[Any], state: State[Any], element: Any | None = None
+) -> Any | None:
     """The return type; a generic callable's is solved from what its arguments are."""
     if signature is None or signature.returns is None:
         return None
@@ -180,6 +182,8 @@ def _returned(signature: Signature[Any] | None, binding: Binding[Any], state: St
             actual = None if known is None else known.type
         elif argument.how is flow.How.VALUE:
             actual = state.value
+        elif argument.how is flow.How.ELEMENT:
+            actual = element
         if actual is not None and argument.parameter.type is not None:
             pairs.append((argument.parameter.type, actual))
     return ORACLE.resolve(returns, pairs)
@@ -208,15 +212,10 @@ def _map(
     element, problems = flow.map_element(step.name, step.over, state, ORACLE)
     binding, more = flow.bind(step.name, step.signature, settings, state, ORACLE, element=element, is_map=True)
     problems = [*problems, *more]
-    returns = None if step.signature is None else step.signature.returns
     through = step.through
     contract = None if through is None else through.contract
-    if returns is not None:
-        if _is_generic(returns):
-            returns = Any
-        listed: Any | None = list[returns]  # type: ignore[valid-type]
-    else:
-        listed = None
+    returns = _returned(step.signature, binding, state, element)
+    listed: Any | None = None if returns is None else list[returns]  # type: ignore[valid-type]
     if listed is None and contract is None:
         contract = Positional(list[Any])
     out, more = flow.output(step.name, listed, contract, ORACLE)
@@ -258,21 +257,31 @@ def nest(
     settings: Mapping[str, flow.Setting],
     state: State[Any],
     report: Report,
+    *,
+    is_opaque: bool = False,
 ) -> NestedPlan:
-    """Replay a pipeline inside another one; `after` is its effect without a contract of its own."""
+    """Replay a pipeline inside another one; `after` is its effect without a contract of its own.
+
+    Args:
+        is_opaque: nothing it sets leaves it: it has a contract, or only its whole counts.
+    """
     inputs: Inputs | None = pipeline._inputs
     if inputs is None:
         body = replay(pipeline._steps(), state, pipeline._global_hooks, report)
-        return NestedPlan(step, name, None, body, (), None, state, body.end)
+        replaces = body.end.replacements != state.replacements
+        return NestedPlan(step, name, None, body, (), replaces, None, state, body.end)
     binding, problems = flow.bind(name, input_signature(name, inputs), settings, state, ORACLE)
     for problem in problems:
         report(step, problem)
     start = start_state(inputs)
     body = replay(pipeline._steps(), start, pipeline._global_hooks, report)
+    if is_opaque:
+        return NestedPlan(step, name, binding.arguments, body, tuple(body.end.fields), True, None, state, body.end)
     after, leaving, problems = flow.nested_effect(name, state, start, body.end, ORACLE)
     for problem in problems:
         report(step, problem)
-    return NestedPlan(step, name, binding.arguments, body, tuple(leaving), None, state, after)
+    replaces = body.end.unknown or body.end.replacements != start.replacements
+    return NestedPlan(step, name, binding.arguments, body, tuple(leaving), replaces, None, state, after)
 
 
 def _nested_stage(
@@ -294,17 +303,16 @@ def _nested_stage(
                     at=setting.at,
                 ),
             )
-    plan = nest(step, step.name, step.nested, settings, state, report)
     through = step.through
+    has_contract = through is not None and through.contract is not None
+    plan = nest(step, step.name, step.nested, settings, state, report, is_opaque=has_contract)
     out: Output[Any] = Output(Shape.KEEP, None, True)
     after = plan.after
     if through is not None and through.contract is not None:
         # The contract is the entire effect: the final whole, read as a record.
-        whole = flow.whole(plan.body.end, ORACLE)
         if plan.body.end.whole_is_value:
-            out, problems = flow.output(
-                step.name, whole, through.contract, ORACLE, is_nested=not isinstance(through.contract, Positional)
-            )
+            is_nested = not isinstance(through.contract, Positional)
+            out, problems = flow.output(step.name, plan.body.end.value, through.contract, ORACLE, is_nested=is_nested)
         else:
             out, problems = _view_output(step, plan.body.end, through.contract)
         for problem in problems:
@@ -328,6 +336,8 @@ def _view_output(
         wanted = dict(contract.fields)
     if isinstance(contract, Positional) and ORACLE.is_context(contract.type):
         return Output(Shape.VALUE, contract, True), []
+    if wanted is None and (end.open or end.unknown):
+        return Output(Shape.VALUE, contract, False), []
     problem: Problem | None = None
     if wanted is None:
         problem = Problem(
@@ -490,7 +500,7 @@ def _branch(cursor: Cursor, step: BranchStep, report: Report) -> Cursor:
 
 def _arm(step: BranchStep | ParallelStep, name: str, pipeline: Any, state: State[Any], report: Report) -> Block:
     """An arm as a block on the outer context; a closed pipeline becomes one nested plan."""
-    plan = nest(step, name.strip('"'), pipeline, {}, state, report)
+    plan = nest(step, name.strip('"'), pipeline, {}, state, report, is_opaque=isinstance(step, ParallelStep))
     if plan.arguments is None:
         return plan.body
     end = plan.body.end if isinstance(step, ParallelStep) else plan.after

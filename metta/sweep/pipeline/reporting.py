@@ -27,6 +27,11 @@ def collecting() -> Iterator[dict[Diagnostic, None]]:
         _collected.reset(token)
 
 
+def is_collecting() -> bool:
+    """Whether errors are collected instead of raised right now."""
+    return _collected.get() is not None
+
+
 def settle(found: Sequence[Found], site: Site | None = None, stage: str = "") -> tuple[Diagnostic, ...]:
     """Raise ContractError if there is an error among the findings; otherwise the notes.
 

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from metta.sweep.compiler.codegen import Module, generate, is_dynamic
+from metta.sweep.compiler.codegen import generate, is_dynamic
+from metta.sweep.compiler.dynamic_codegen import generate_dynamic
 from metta.sweep.compiler.graph import Graph
 from metta.sweep.compiler.loading import stop_if_loading
 from metta.sweep.compiler.lower import lower
@@ -16,6 +17,7 @@ from metta.sweep.contracts.diagnostics import Diagnostic
 from metta.sweep.contracts.flow import NEED_STORE, Positional
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation, UsageError
+from metta.sweep.pipeline.reporting import is_collecting
 from metta.sweep.runtime.link import link
 
 if TYPE_CHECKING:
@@ -48,12 +50,25 @@ class CompiledGraph:
 
     Attributes:
         graph: the intermediate representation; `print(graph.graph)` shows it.
+        source: the generated Python.
+        function: what it defines, a coroutine function if `is_async`.
+        is_async: whether a stage is async; `run` then uses an event loop of its own.
     """
 
     def __init__(self, pipeline: Pipeline, graph: Graph) -> None:
         self._pipeline = pipeline
         self.graph = graph
         self._told = False
+        # Plain attributes: torch.compile traces through `__call__` and knows no cached properties.
+        self.source, self.is_async = "", False
+        self.function: Callable[..., Any] = _only_checked
+        if is_collecting():
+            # Errors do not stop a check, so that there may be nothing that could run.
+            return
+        module = generate_dynamic(graph) if is_dynamic(graph) else generate(graph)
+        self.source = module.source
+        self.is_async = module.is_async
+        self.function = link(module, graph.name, self)
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -67,33 +82,17 @@ class CompiledGraph:
         return self.graph.notes
 
     @cached_property
-    def _module(self) -> Module:
-        if is_dynamic(self.graph):
-            from metta.sweep.compiler.dynamic_codegen import generate_dynamic
+    def fingerprints(self) -> Mapping[str, str]:
+        """Node id -> digest of the stage's code, settings and contract; equal in every process."""
+        from metta.sweep.compiler.fingerprint import fingerprints
 
-            return generate_dynamic(self.graph)
-        return generate(self.graph)
-
-    @property
-    def source(self) -> str:
-        """The generated Python."""
-        return self._module.source
-
-    @property
-    def is_async(self) -> bool:
-        """Whether a stage is async; `run` then uses an event loop of its own."""
-        return self._module.is_async
-
-    @cached_property
-    def function(self) -> Callable[..., Any]:
-        """The generated function itself, a coroutine function if `is_async`."""
-        return link(self._module, self.name, self)
+        return fingerprints(self.graph)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run without checking the inputs, for use inside training code; blocks."""
-        if self._module.is_async:
+        if self.is_async:
             return _block(self.function(*args, **kwargs))
         return self.function(*args, **kwargs)
 
@@ -114,7 +113,7 @@ class CompiledGraph:
     async def arun(self, *args: Any, **inputs: Any) -> Any:
         """Like `run`, without blocking the event loop: sync stages run in threads."""
         self._begin(args, inputs)
-        if self._module.is_async:
+        if self.is_async:
             return await self.function(*args, **inputs)
         from metta.sweep.runtime.threads import in_thread
 
@@ -199,6 +198,10 @@ class CompiledGraph:
     def _names(self) -> Mapping[str, Any]:
         contract = self.graph.inputs.contract
         return {"value": None} if isinstance(contract, Positional) else contract.fields
+
+
+def _only_checked(*args: Any, **inputs: Any) -> Any:
+    raise UsageError("this graph was built while its file was checked: it cannot be run")
 
 
 def _call(fields: Mapping[str, Any]) -> str:

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from metta.sweep.compiler.codegen import Symbol, has_membrane
 from metta.sweep.compiler.graph import Node
+from metta.sweep.compiler.lower import leaving
 from metta.sweep.contracts.flow import Argument, How, Keyword, Positional, Setting, Shape, State, did_you_mean
 from metta.sweep.contracts.records import (
     build,
     constructor_fields,
     is_record_type,
+    own_names,
     protocol_fields,
     read_fields,
     record_fields,
@@ -31,6 +33,7 @@ from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
 from metta.sweep.runtime.link import membrane_of, shaping_of
 from metta.sweep.runtime.membrane import SKIPPED
+from metta.sweep.runtime.shaping import NestedShaping
 from metta.sweep.runtime.threads import in_thread
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
@@ -55,18 +58,25 @@ class RunState(NamedTuple):
     @property
     def whole(self) -> Any:
         """The value, if the fields are exactly its own; else the Context view."""
-        if self.value is not ABSENT and self.own == self.fields.keys():
+        if self.value is not ABSENT and self.own >= self.fields.keys():
             return self.value
         return Context(self.fields)
 
 
 def of_value(value: Any, tp: Any = None) -> RunState:
     """The context that a positional contract leaves: the value and its own fields."""
-    if tp is not None and is_record_type(tp):
-        fields: Mapping[str, Any] = read_fields(value, tp)
+    if tp is None:
+        fields = record_fields_of_value(value)
     else:
-        fields = record_fields_of_value(value) or {} if tp is None else {}
-    return RunState(fields, value, frozenset(fields))
+        fields = read_fields(value, tp) if is_record_type(tp) else None
+    return RunState({}, value) if fields is None else RunState(fields, value, own_names(value, tp))
+
+
+def of_known(value: Any, known: State[Any]) -> RunState:
+    """The context where its types are known and its whole is the value: also one of several that arms have left."""
+    given = value if isinstance(value, dict) else read_fields(value)
+    fields = {name: given[name] for name in known.fields if name in given}
+    return RunState(fields, value, own_names(value, known.value))
 
 
 def begin_value(value: Any, start: State[Any]) -> RunState:
@@ -82,10 +92,20 @@ def begin_fields(fields: Mapping[str, Any], optional: tuple[str, ...]) -> RunSta
 
 def only(state: RunState, first: RunState) -> RunState:
     """The state without what a pass of a loop has set for the first time; `first` is what it was entered with."""
-    fields = {name: value for name, value in state.fields.items() if name in first.fields}
-    if first.value is ABSENT:
+    return only_known(state, frozenset(first.fields), first.value is not ABSENT)
+
+
+def only_known(state: RunState, names: frozenset[str], has_value: bool) -> RunState:
+    """The same where the types say what the loop is entered with."""
+    fields = {name: value for name, value in state.fields.items() if name in names}
+    if not has_value:
         return RunState(fields, optional=state.optional)
     return state._replace(fields=fields)
+
+
+def without_value(state: RunState) -> RunState:
+    """The state with its fields alone."""
+    return state._replace(value=ABSENT, own=frozenset())
 
 
 def whole(state: RunState) -> Any:
@@ -114,9 +134,11 @@ PROVIDED: Mapping[str, Any] = {
     "_begin_fields": begin_fields,
     "_begin_value": begin_value,
     "_only": only,
+    "_only_known": only_known,
     "_whole": whole,
     "_whole_value": whole_value,
     "_whole_view": whole_view,
+    "_without_value": without_value,
 }
 
 
@@ -170,10 +192,13 @@ def bind(
     """
     parameters = () if signature is None else signature.parameters
     named = [p for p in parameters if p.kind is not Kind.VAR_POSITIONAL and p.kind is not Kind.VAR_KEYWORD]
-    if not named and (signature is None or parameters):
-        return [state.whole], {}
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    if not named and (signature is None or any(p.kind is Kind.VAR_POSITIONAL for p in parameters)):
+        args.append(state.whole)
+    if signature is None or any(p.kind is Kind.VAR_KEYWORD for p in parameters):
+        more = settings.keys() - {p.name for p in named}
+        named += [Parameter(name, Kind.KEYWORD_ONLY, None, True) for name in settings if name in more]
     left: list[Parameter[Any]] = []
     for parameter in named[skip:]:
         name = parameter.name
@@ -268,7 +293,7 @@ def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
     functions = [namespace[name] for name in symbol.value]
     plan = node.plan
     if isinstance(plan, NestedPlan) and plan.output is None:
-        shaping: Any = _StateShaping(plan.body.end)
+        shaping: Any = _StateShaping(node.name, plan)
     else:
         shaping = shaping_of(node)
     if has_membrane(node) or not isinstance(plan, StagePlan):
@@ -363,7 +388,7 @@ def _binder(plan: StagePlan | MapPlan) -> Callable[[RunState], Call]:
     if not before.unknown:
         if binding.star:
             read_whole = whole_at(before)
-            return lambda state: ([read_whole(state)], {})
+            return lambda state: ([read_whole(state)], bind_known(binding.arguments, before, state)[1])
         return lambda state: bind_known(binding.arguments, before, state)
     settings = {**step.settings, **(step.through.settings if step.through is not None else {})}
     skip = 0 if isinstance(plan, StagePlan) else 1
@@ -387,8 +412,7 @@ def _entered(plan: NestedPlan, state: RunState) -> RunState:
 
 def _left(plan: NestedPlan, outer: RunState, end: RunState) -> RunState:
     """The effect of a nested pipeline without a contract."""
-    inner = plan.body
-    if plan.arguments is None or inner.end.unknown or inner.end.replacements != inner.start.replacements:
+    if plan.arguments is None or plan.replaces:
         return end
     return with_fields(outer, {name: end.fields[name] for name in plan.leaving if name in end.fields})
 
@@ -407,23 +431,23 @@ class _CarriedState(Context):
         return _CarriedState(with_fields(self.state, changes))
 
 
-class _StateShaping:
-    """A nested pipeline without a contract under hooks: its state in the code, its whole for the hooks."""
+class _StateShaping(NestedShaping):
+    """The same for code that carries states: a nested pipeline gives its final state."""
 
-    def __init__(self, end: State[Any]) -> None:
-        self._whole = whole_at(end)
+    def __init__(self, stage: str, plan: NestedPlan) -> None:
+        super().__init__(stage, plan.body.end, (), leaving(plan))
+        self._whole = whole_at(plan.body.end)
 
     def enter(self, raw: Any) -> Any:
         found = self._whole(raw)
         return _CarriedState(raw) if isinstance(found, Context) else found
 
-    def substitute(self, raw: Any) -> Any:
-        return Context(raw) if isinstance(raw, dict) else raw
-
-    def recheck(self, data: Any) -> None:
-        return None
+    def is_carried(self, data: Any) -> bool:
+        return isinstance(data, _CarriedState)
 
     def leave(self, data: Any) -> Any:
         if isinstance(data, _CarriedState):
             return data.state
-        return RunState(data._asdict()) if isinstance(data, Context) else of_value(data)
+        if isinstance(data, Context):
+            return RunState(data._asdict())
+        return of_value(data) if self._end.unknown else of_known(data, self._end)

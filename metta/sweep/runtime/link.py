@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -15,11 +16,11 @@ from metta.sweep.compiler.codegen import Module, Symbol
 from metta.sweep.compiler.graph import Node
 from metta.sweep.compiler.liveness import keeps
 from metta.sweep.compiler.lower import given_by, leaving
-from metta.sweep.contracts.records import build, replace
+from metta.sweep.contracts.records import build, replace, replacer
 from metta.sweep.errors import LoopLimitExceeded
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
-from metta.sweep.runtime.shaping import UNSET, ContractShaping, NestedShaping, PlainShaping, view
+from metta.sweep.runtime.shaping import UNSET, ContractShaping, ElementShaping, NestedShaping, PlainShaping, view
 
 _serial = count(1)
 
@@ -30,8 +31,11 @@ def link(module: Module, name: str, owner: object) -> Callable[..., Any]:
     Args:
         owner: the registrations below go when it does.
     """
-    qualified = f"metta.sweep.compiled.{name}_{next(_serial)}"
-    home = ModuleType(qualified, f"Generated from {name}.")
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    qualified = f"metta.sweep.compiled.{plain}_{next(_serial)}"
+    home = ModuleType(qualified, f"Generated from {name!r}.")
+    filename = f"<{qualified}>"
+    home.__file__ = filename  # no finder finds it, so its functions travel to a worker by value
     namespace = home.__dict__
     namespace.update(_fixed(module.source))
     late: list[tuple[str, Symbol]] = []
@@ -42,7 +46,6 @@ def link(module: Module, name: str, owner: object) -> Callable[..., Any]:
             late.append((symbol_name, symbol))
         else:
             namespace[symbol_name] = _object(symbol)
-    filename = f"<{qualified}>"
     exec(compile(module.source, filename, "exec"), namespace)
     for symbol_name, symbol in late:
         # These may wrap functions of the module itself.
@@ -111,6 +114,8 @@ def _object(symbol: Symbol) -> Any:
     assert node is not None
     if symbol.kind == "record":
         return partial(build, symbol.value)
+    if symbol.kind == "replacer":
+        return replacer(symbol.value)
     if symbol.kind == "limit":
         return partial(_limit, node.id, symbol.value)
     if symbol.kind == "shape":
@@ -173,8 +178,9 @@ def membrane_of(
         element_hooks, hooks = fanout.split_map_hooks(hooks)
         split = [fanout.split_map_hooks(h) for h in global_hooks]
         is_async = plan.step.signature is not None and plan.step.signature.is_async
+        of_element = ElementShaping(node.name, plan.output.contract)
         element = HookedStage(
-            node.name, plan.step.call, is_async, element_hooks, tuple(one for one, _ in split), PlainShaping()
+            node.name, plan.step.call, is_async, element_hooks, tuple(one for one, _ in split), of_element
         )
         call = _mapper(element, plan.step.max_parallel, flavored)
         global_hooks, is_async = tuple(rest for _, rest in split), flavored

@@ -12,6 +12,7 @@ from metta.sweep.contracts.records import build, read_fields, replace
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation
 from metta.sweep.pipeline.context import Context
+from metta.sweep.pipeline.hook_checks import element_type
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET", "__slots__": ()})()
 """Marks a field that may be set and is not."""
@@ -45,7 +46,9 @@ class ContractShaping:
                 raw = build(self._contract.type, raw._asdict() if isinstance(raw, Context) else raw)
             self._verify(raw)
             return raw
-        data, wrong = unpack(self._opened(raw, self._shape), self._contract, shape=self._shape, check=self._check, deep=self._deep)
+        data, wrong = unpack(
+            self._opened(raw, self._shape), self._contract, shape=self._shape, check=self._check, deep=self._deep
+        )
         if wrong is not None:
             raise self._violation(wrong, raw)
         return Context(zip(self._names, data, strict=True))
@@ -117,6 +120,22 @@ class PlainShaping:
         return data
 
 
+class ElementShaping(PlainShaping):
+    """One result of a map: the list is checked as a whole, what stands in for an element on its own."""
+
+    def __init__(self, stage: str, contract: Positional[Any] | Keyword[Any] | None) -> None:
+        self._stage = stage
+        self._type = element_type(contract)
+
+    def substitute(self, raw: Any) -> Any:
+        wrong = None if self._type is None else check_value(raw, self._type)
+        if wrong is not None:
+            raise ContractViolation(
+                f'stage "{self._stage}" broke its contract for an element: {wrong}', stage=self._stage, data=raw
+            )
+        return raw
+
+
 class NestedShaping:
     """What a nested pipeline without a contract gives: a tuple in the generated code, its final whole for the hooks.
 
@@ -149,11 +168,13 @@ class NestedShaping:
 
     def _misfit(self, data: Any) -> str | None:
         end = self._end
+        if end.unknown:
+            return None
         if end.whole_is_value:
             return None if end.value is None else check_value(data, end.value)
         if not isinstance(data, Context):
             return f"expected a Context, found {type(data).__name__}"
-        if VALUE in self._leaving and not isinstance(data, _Carrier):
+        if VALUE in self._leaving and not self.is_carried(data):
             return "its context has a value, which only _replace keeps"
         for name in self._leaving:
             known = end.fields.get(name)
@@ -167,10 +188,19 @@ class NestedShaping:
                 return wrong
         return None
 
+    def is_carried(self, data: Any) -> bool:
+        """Whether the data still knows the value behind the fields it shows."""
+        return isinstance(data, _Carrier)
+
     def leave(self, data: Any) -> Any:
         if isinstance(data, _Carrier):
             return tuple(data.raw[self.names.index(name)] for name in self._leaving)
-        fields = read_fields(data) if self._end.whole_is_value else data._asdict()
+        if not self._end.whole_is_value:
+            fields = data._asdict()
+        elif isinstance(data, dict):
+            fields = data  # a TypedDict
+        else:
+            fields = read_fields(data)
         return tuple(data if name == VALUE else fields.get(name, UNSET) for name in self._leaving)
 
     def replaced(self, raw: tuple[Any, ...], changes: dict[str, Any]) -> tuple[Any, ...]:

@@ -170,12 +170,13 @@ bad_default = (
 )
 
 misspelt = Pipeline(steps=int).stage("train", train).through(Output, retires=3)  # E: unknown-hook
+misspelt_bag: dict[str, Any] = {"chekpoint": True}
 in_a_bag = (
     Pipeline(steps=int)
     .stage("train", train)
     .through(
         Output,
-        **{"chekpoint": True},  # E: unknown-hook
+        **misspelt_bag,  # E: unknown-hook
     )
 )
 on_parallel = Pipeline(loss=float).parallel([mean, slow]).through(results=list[float], lr=0.1)  # E: unknown-hook
@@ -223,6 +224,15 @@ skipped_elements = (
     Pipeline(losses=list[float])
     .map("mean", mean, over="losses")
     .through(means=list[float], skip_if=lambda loss: loss > 1)
+)
+skipped_element_of_another_type = (
+    Pipeline(losses=list[float])
+    .map("mean", mean, over="losses")
+    .through(
+        means=list[float],
+        skip_if=lambda loss: loss > 1,
+        default=[0.0],  # E: hook-type
+    )
 )
 
 

@@ -20,7 +20,7 @@ class Setting(NamedTuple):
     """A keyword of `.stage`, of `.through` or of a partial.
 
     `value` is opaque to the rules. `rename` is the context field of `field("name")`. `at` is the builder call it
-    was written in, "" for a partial.
+    was written in.
     """
 
     value: object
@@ -55,18 +55,11 @@ class Argument(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[T]):
-    """All arguments of a call, in the order of the parameters. `star`: called with the whole alone."""
+    """All arguments of a call, in the order of the parameters. `star`: the whole goes before them, by position."""
 
     arguments: tuple[Argument[T], ...] = ()
     star: bool = False
 
-    @property
-    def later(self) -> bool:
-        """Whether anything waits for the inputs of an open pipeline."""
-        return any(a.how is How.LATER for a in self.arguments)
-
-
-_CALLED_WITH_WHOLE: Binding[Any] = Binding((), star=True)
 
 
 def bind(
@@ -82,7 +75,7 @@ def bind(
     """Decide the call of one stage at one point.
 
     Args:
-        settings: rule 1; those of a partial included.
+        settings: rule 1, without those that a partial passes itself.
         element: for a map, the type of an element: it goes to the first positional parameter.
     """
     problems: list[Problem] = []
@@ -91,9 +84,10 @@ def bind(
         problems.append(_untyped(stage))
         if is_map:
             return Binding((Argument(_ANONYMOUS, How.ELEMENT),)), problems
-        problems += _unknown_settings(stage, signature, settings)
-        return _CALLED_WITH_WHOLE, problems
-    problems += _unknown_settings(stage, signature, settings)
+        extra = _extra(stage, signature, settings, state, oracle, problems)
+        # `**kwargs` alone takes settings and nothing else.
+        takes_whole = signature is None or any(p.kind is Kind.VAR_POSITIONAL for p in signature.parameters)
+        return Binding(extra, star=takes_whole), problems
 
     arguments: dict[str, Argument[T]] = {}
     left: list[tuple[Parameter[T], Problem | None]] = []
@@ -104,7 +98,9 @@ def bind(
         if setting is not None and parameter.kind is not Kind.POSITIONAL_ONLY:
             found, problem = _from_setting(stage, parameter, setting, state, oracle)
         elif parameter.kind is Kind.POSITIONAL_ONLY:
-            if parameter.required:
+            # `float`, `tuple`: an optional first one takes the whole too, where there is one.
+            given = parameter is named[0] and (state.has_value or len(state.fields) > 0)
+            if parameter.required or given:
                 left.append((parameter, None))
             continue
         else:
@@ -126,6 +122,8 @@ def bind(
     elif left:
         problems += _missing(stage, left, state, oracle, arguments)
     order = [a for p in signature.parameters if (a := arguments.get(p.name)) is not None]
+    if settings:
+        order += _extra(stage, signature, settings, state, oracle, problems)
     return Binding(tuple(order)), problems
 
 
@@ -157,17 +155,36 @@ def _untyped(stage: str) -> Problem:
     )
 
 
-def _unknown_settings(stage: str, signature: Signature[T] | None, settings: Mapping[str, Setting]) -> list[Problem]:
-    if not settings:
-        return []
+def _extra(
+    stage: str,
+    signature: Signature[T] | None,
+    settings: Mapping[str, Setting],
+    state: State[T],
+    oracle: TypeOracle[T],
+    problems: list[Problem],
+) -> tuple[Argument[T], ...]:
+    """The settings that no parameter is named after: they go to `**kwargs`, or are unknown."""
     parameters = () if signature is None else signature.parameters
-    if signature is None or any(p.kind is Kind.VAR_KEYWORD for p in parameters):
-        return []
     names = [p.name for p in parameters if is_named(p) and p.kind is not Kind.POSITIONAL_ONLY]
+    others = {name: setting for name, setting in settings.items() if name not in names}
+    rest = next((p for p in parameters if p.kind is Kind.VAR_KEYWORD), None)
+    if signature is not None and rest is None:
+        problems += _unknown_settings(stage, names, others)
+        return ()
+    found: list[Argument[T]] = []
+    for name, setting in others.items():
+        parameter = Parameter(name, Kind.KEYWORD_ONLY, None if rest is None else rest.type, required=True)
+        argument, problem = _from_setting(stage, parameter, setting, state, oracle)
+        if argument is not None:
+            found.append(argument)
+        if problem is not None:
+            problems.append(problem)
+    return tuple(found)
+
+
+def _unknown_settings(stage: str, names: list[str], settings: Mapping[str, Setting]) -> list[Problem]:
     problems = []
     for name, setting in settings.items():
-        if name in names or not setting.at:
-            continue
         if setting.at == "stage":
             code = "unknown-setting"
             message = f'stage "{stage}" has no parameter "{name}"' + did_you_mean(name, names)

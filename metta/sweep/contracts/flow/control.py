@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TypeVar
 
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.output import same_type
+from metta.sweep.contracts.flow.output import fits_in_value, same_type
 from metta.sweep.contracts.flow.problems import Problem, context_text, describe, did_you_mean
 from metta.sweep.contracts.flow.state import Field, PersistentMap, State
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def whole(state: State[T], oracle: TypeOracle[T]) -> T | None:
     """The type of the whole: the value's, or the Context view's; None where it is not known."""
-    if state.unknown:
+    if state.unknown or state.open:
         return None
     return state.value if state.whole_is_value else oracle.view(state)
 
@@ -36,9 +36,12 @@ def join(one: State[T], other: State[T], oracle: TypeOracle[T], names: tuple[str
     dropped = other.replacements - one.replacements
     for name, a in left.items():
         b = right.get(name)
-        merged[name] = _only(a, names, dropped > 0, where) if b is None else _both(a, b, oracle, _joined(names, where))
+        if b is not None:
+            merged[name] = _both(a, b, oracle, _joined(names, where))
+        elif not other.unknown:  # an unknown context may have it
+            merged[name] = _only(a, names, dropped > 0, where)
     for name, b in right.items():
-        if name not in left:
+        if name not in left and not one.unknown:
             merged[name] = _only(b, names[::-1], dropped < 0, where)
     has_value = one.has_value and other.has_value
     pure = one.whole_is_value and other.whole_is_value
@@ -164,19 +167,22 @@ def after_loop(
             continue
         known = reduce(lambda a, b: _both(a, b, oracle), [f for f in found if f is not None])
         definite = not has_condition and known.definite and None not in found
+        if not definite and (entry.unknown or end.unknown):
+            continue  # an unknown context may have it
         fields = fields.set(name, known if definite or not known.definite else Field(known.type, False, origin))
-    do_while_value = not has_condition and not entry.has_value and all(s.has_value for s in exits)
-    same = all(s.whole_is_value for s in exits)
+    ways = [entry, *exits] if has_condition else exits
+    has_value = all(state.has_value for state in ways)
+    pure = all(state.whole_is_value for state in ways)
     return State(
         fields,
-        end.value if do_while_value else entry.value,
-        entry.has_value or do_while_value,
-        end.own if do_while_value else entry.own,
-        (same if do_while_value else entry.pure) and all(n in end.own or n in entry.own for n in fields),
-        entry.open or end.open,
-        entry.unknown or end.unknown,
-        entry.replaced_by or (end.replaced_by if do_while_value else ""),
-        max(entry.replacements, end.replacements) if do_while_value else entry.replacements,
+        reduce(lambda a, b: _union(a, b, oracle), [state.value for state in ways]) if has_value else None,
+        has_value,
+        frozenset().union(*(state.own for state in ways)) if has_value else frozenset(),
+        pure,
+        any(state.open for state in ways),
+        any(state.unknown for state in ways),
+        reduce(lambda a, b: a if a == b else "", [state.replaced_by for state in ways]),
+        max(state.replacements for state in ways),
     )
 
 
@@ -275,8 +281,8 @@ def nested_effect(
                 )
                 continue
         leaving.append(name)
+        pure = pure and before is not None and fits_in_value(name, before, outer, oracle)
         if before is None:
-            pure = False
             fields = fields.set(name, known)
         else:
             definite = before.definite or known.definite

@@ -39,15 +39,13 @@ class TypeOracle(Protocol[T]):
         """The attributes of a Protocol class; None where it is none."""
         ...
 
-    def unreplaceable(self, tp: T, /) -> str | None:
-        """Why a field of the record cannot be rebound (an InitVar); None where it can."""
+    def unreplaceable(self, tp: T, name: str, /) -> str | None:
+        """Why the field of the record (or of those in a union that have it) cannot be rebound; None where it can."""
         ...
 
     def element_of(self, tp: T, /) -> T | None:
         """E for an Iterable[E]; None where it is not iterable."""
         ...
-
-    def list_of(self, element: T, /) -> T: ...
 
     def mapping_value(self, tp: T, /) -> T | None:
         """V for a Mapping[str, V]; None otherwise."""
@@ -58,6 +56,10 @@ class TypeOracle(Protocol[T]):
         ...
 
     def is_any(self, tp: T, /) -> bool: ...
+
+    def is_gradual(self, tp: T, /) -> bool:
+        """Whether Any occurs in the type, so that being assignable proves nothing about a value."""
+        ...
 
     def is_object(self, tp: T, /) -> bool: ...
 

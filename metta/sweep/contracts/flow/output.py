@@ -116,7 +116,7 @@ def _positional(
         return Output(Shape.VALUE, contract, False), [
             _mismatch(stage, oracle.describe(returns), oracle.describe(contract.type))
         ]
-    return Output(Shape.VALUE, contract, verdict is True and not oracle.is_any(returns)), []
+    return Output(Shape.VALUE, contract, _proves(verdict, returns, contract.type, oracle)), []
 
 
 def _mismatch(stage: str, found: str, expected: str, detail: str = "") -> Problem:
@@ -147,7 +147,7 @@ def _keyword(
         (expected,) = wanted.values()
         bare = True if expected is None else oracle.is_assignable(returns, expected)
         if bare is not False:
-            return Output(Shape.BARE, contract, bare is True), []
+            return Output(Shape.BARE, contract, _proves(bare, returns, expected, oracle)), []
     item = oracle.mapping_value(returns)
     if item is not None:
         if oracle.is_any(item) or oracle.is_object(item):
@@ -156,13 +156,22 @@ def _keyword(
             return Output(Shape.MAPPING, contract, False), []
     items = oracle.plain_tuple(returns) if len(wanted) > 1 else None
     if items is not None and len(items) == len(wanted):
-        verdicts = [t is None or oracle.is_assignable(i, t) for i, t in zip(items, wanted.values(), strict=True)]
+        pairs = list(zip(items, wanted.values(), strict=True))
+        verdicts = [t is None or oracle.is_assignable(i, t) for i, t in pairs]
         if False not in verdicts:
-            return Output(Shape.TUPLE, contract, all(verdicts)), []
+            proven = all(_proves(v, i, t, oracle) for v, (i, t) in zip(verdicts, pairs, strict=True))
+            return Output(Shape.TUPLE, contract, proven), []
         wrong = list(wanted)[verdicts.index(False)]
     expected_text = ", ".join(f"{name}: {describe(t, oracle)}" if t is not None else name for name, t in wanted.items())
     problem = _mismatch(stage, oracle.describe(returns), expected_text, reason and f" ({reason})")
     return Output(Shape.DYNAMIC, contract, False), [problem.on(wrong or next(iter(wanted), None), "through")]
+
+
+def _proves(verdict: bool | None, found: T, expected: T | None, oracle: TypeOracle[T]) -> bool:
+    """Whether the annotation guarantees the contract: Any is assignable to everything and guarantees nothing."""
+    if expected is None or found is expected:
+        return True
+    return verdict is True and (found == expected or not oracle.is_gradual(found))
 
 
 def _record_gives(
@@ -181,7 +190,7 @@ def _record_gives(
         verdict = True if expected is None else oracle.is_assignable(found, expected)
         if verdict is False:
             return False, f"its {name} is {oracle.describe(found)}", name
-        proven = proven and verdict is True
+        proven = proven and _proves(verdict, found, expected, oracle)
     return proven, "", ""
 
 
@@ -205,9 +214,19 @@ def advance(
             if problem is not None:
                 problems.append(problem)
                 continue
+            pure = pure and fits_in_value(name, known, state, oracle)
             tp = known.type if known.type is not None else tp
         fields = fields.set(name, Field(tp))
     return state.with_fields(fields, pure=pure), problems
+
+
+def fits_in_value(name: str, known: Field[T], state: State[T], oracle: TypeOracle[T]) -> bool:
+    """Whether a known field that is set again can be replaced in the value, however the value came about.
+
+    After a join the value is a union, and a field that only one of its members has fits into that one alone.
+    """
+    is_union = name in state.own and state.value is not None and oracle.fields_of(state.value) is None
+    return known.definite or not is_union
 
 
 def _rebinding(
@@ -225,7 +244,7 @@ def _rebinding(
             at="through",
         )
     if name in state.own and state.has_value and state.value is not None:
-        reason = oracle.unreplaceable(state.value)
+        reason = oracle.unreplaceable(state.value, name)
         if reason:
             record = oracle.describe(state.value)
             return Problem(

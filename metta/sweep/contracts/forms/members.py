@@ -90,15 +90,17 @@ def find_member(owner: Form, name: str, *, on_class: bool = False) -> Found:
     derived = _derived_member(owner, name)
     if derived is not MISSING:
         return derived
-    if any("__getattr__" in base.__dict__ and not _is_standard(base) for base in cls.__mro__):
+    if any("__getattr__" in base.__dict__ and not _hides_getattr(base) for base in cls.__mro__):
         return UNREADABLE
     if not on_class and any(name in assigned_attributes(base) for base in cls.__mro__):
         return UNREADABLE
     return MISSING
 
 
-def _is_standard(base: type) -> bool:
-    return base.__module__.partition(".")[0] in sys.stdlib_module_names
+def _hides_getattr(base: type) -> bool:
+    """Whether type checkers do not see its `__getattr__` (pydantic defines it where they do not look)."""
+    package = base.__module__.partition(".")[0]
+    return package in sys.stdlib_module_names or package == "pydantic"
 
 
 def _seen_from(found: Found, owner: Form, base: type) -> Found:

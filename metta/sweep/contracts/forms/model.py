@@ -289,6 +289,20 @@ def variables_of(form: Form) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def has_any(form: Form) -> bool:
+    """Whether Any occurs in `form`: what it accepts is then not all known."""
+    match form:
+        case Named() | AliasOf():
+            return any(map(has_any, form.args))
+        case UnionOf() | TupleOf():
+            return any(map(has_any, form.items))
+        case TypeOf():
+            return has_any(form.item)
+        case CallableOf():
+            return has_any(form.result) or any(has_any(parameter.form) for parameter in form.parameters)
+    return form is ANY
+
+
 def _collect_variables(form: Form, found: dict[Any, None]) -> None:
     match form:
         case Variable():
