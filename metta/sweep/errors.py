@@ -1,16 +1,16 @@
 """Every exception that metta-sweep raises on purpose.
 
-    MettaSweepError
-    ├── UserError                 the pipeline, the call or the input is wrong       exit code 2
-    │   ├── ContractError         found before anything runs (contracts/diagnostics.py)
-    │   ├── UsageError            a wrong argument, file or name
-    │   └── MissingExtraError     an optional dependency is not installed
-    ├── RunError                  something failed while running                     exit code 1
-    │   ├── ContractViolation     a value broke the contract of its stage
-    │   ├── StageTimeout          an attempt was stopped at its time-out
-    │   ├── LoopLimitExceeded     `max_iterations` was reached
-    │   └── WorkerDied            a worker process ended before its task did
-    └── InternalError             our mistake: please report                         exit code 3
+MettaSweepError
+├── UserError                 the pipeline, the call or the input is wrong       exit code 2
+│   ├── ContractError         found before anything runs (contracts/diagnostics.py)
+│   ├── UsageError            a wrong argument, file or name
+│   └── MissingExtraError     an optional dependency is not installed
+├── RunError                  something failed while running                     exit code 1
+│   ├── ContractViolation     a value broke the contract of its stage
+│   ├── StageTimeout          an attempt was stopped at its time-out
+│   ├── LoopLimitExceeded     `max_iterations` was reached
+│   └── WorkerDied            a worker process ended before its task did
+└── InternalError             our mistake: please report                         exit code 3
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from metta.sweep.contracts.records import record_fields
 from metta.sweep.contracts.signature import code_of
 from metta.sweep.pipeline.plan import BranchPlan, BreakPlan, LoopPlan, MapPlan, StagePlan
 
-
 _KINDS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 """The flags that say what a function is; the others say where it stands."""
 

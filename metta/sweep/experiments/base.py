@@ -18,7 +18,8 @@ from metta.sweep.trial import Trial
 
 if TYPE_CHECKING:
     from metta.sweep.contracts.signature import Parameter, Signature
-    from metta.sweep.pipeline.steps import StageView
+    from metta.sweep.pipeline.steps import Inputs, StageView
+    from metta.sweep.runtime.compiled import CompiledGraph
     from metta.sweep.space import Distribution
 
 R = TypeVar("R", default=Any)
@@ -63,8 +64,16 @@ class Experiment(Generic[R]):
         Raises:
             ContractError: the pipeline is wrong; nothing was run.
         """
-        graph = self.pipeline().compile()
+        graph = self._compiled()
+        graph.check_inputs(args, inputs)
         return Run.start(graph.arun(*args, **inputs), self.name)
+
+    def _compiled(self) -> CompiledGraph:
+        pipeline: object = self.pipeline()
+        if not isinstance(pipeline, Pipeline):
+            kind = type(self).__name__
+            raise UsageError(f"{kind}.pipeline() gave {type(pipeline).__name__}: it has to return a Pipeline")
+        return pipeline.compile()
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
         """What a sweep may tune: dot path -> distribution. Nothing, unless a subclass says so."""
@@ -103,9 +112,9 @@ class Experiment(Generic[R]):
         Returns:
             The result if it is a number, else the numbers in it: of a mapping, a record, a context. None without any.
         """
-        pipeline = self.with_params(trial.params).pipeline()
-        inputs = {"trial": trial} if "trial" in _input_types(pipeline) else {}
-        return numbers_in(pipeline.compile().run(**inputs))
+        graph = self.with_params(trial.params)._compiled()
+        inputs = {"trial": trial} if "trial" in _input_types(graph.graph.inputs) else {}
+        return numbers_in(graph.run(**inputs))
 
     def __metta_stage__(self) -> StageView:
         """How the experiment stands as a stage: a call that gives what its run gives, drawn as its own graph."""
@@ -122,9 +131,8 @@ class Experiment(Generic[R]):
         if own is not None and type(self).run is not Experiment.run:
             parameters = own.parameters
         else:
-            parameters = tuple(
-                Parameter(name, Kind.KEYWORD_ONLY, tp, True) for name, tp in _input_types(pipeline).items()
-            )
+            inputs = _input_types(pipeline._standing_inputs())
+            parameters = tuple(Parameter(name, Kind.KEYWORD_ONLY, tp, True) for name, tp in inputs.items())
         return Signature(f"{type(self).__name__}.run", parameters, _result_type(type(self)), is_async=True)
 
 
@@ -181,6 +189,6 @@ def _result_type(kind: type[Any]) -> Any:
     return Any
 
 
-def _input_types(pipeline: Pipeline) -> Mapping[str, Any]:
-    """The fields that the pipeline is given; none for one that takes a whole value."""
-    return getattr(pipeline._standing_inputs().contract, "fields", {})
+def _input_types(inputs: Inputs) -> Mapping[str, Any]:
+    """The fields that a pipeline is given; none for one that takes a whole value."""
+    return getattr(inputs.contract, "fields", {})

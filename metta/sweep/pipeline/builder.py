@@ -39,10 +39,10 @@ class Pipeline:
     checked as soon as it can be known, and ContractError names both sides; `compile()` checks the rest.
     """
 
-    __slots__ = ("_chain", "_cursor", "_global_hooks", "_inputs", "_notes", "_pending")
+    __slots__ = ("_chain", "_cursor", "_global_hooks", "_inputs", "_notes", "_pending", "_site")
 
     def __init__(self, value: Any = reading.ABSENT, /, **fields: Any) -> None:
-        site = Site.of_caller()
+        self._site = site = Site.of_caller()
         self._chain: _Chain | None = None
         self._pending: StageStep | ParallelStep | None = None
         self._inputs: Inputs | None = reading.declared_inputs(value, fields, site)
@@ -166,7 +166,7 @@ class Pipeline:
         new = object.__new__(Pipeline)
         new._chain, new._pending = self._chain, self._pending
         new._inputs, new._global_hooks, new._cursor = self._inputs, self._global_hooks, self._cursor
-        new._notes = self._notes
+        new._notes, new._site = self._notes, self._site
         return new
 
     def _apply(self, step: Step) -> None:
@@ -201,7 +201,9 @@ class Pipeline:
     @classmethod
     def _of_step(cls, step: Step, site: Site) -> Pipeline:
         """An open pipeline of one step: a bare callable as an arm."""
-        return cls()._record(step)
+        new = cls()
+        new._site = site
+        return new._record(step)
 
     def _steps(self) -> list[Step]:
         """All steps in order."""
@@ -218,6 +220,7 @@ class Pipeline:
         if self._inputs is not None:
             return self
         new = Pipeline()
+        new._site = self._site
         new._inputs, new._cursor = inputs, Cursor(start_state(inputs))
         new._global_hooks = self._global_hooks
         for step in self._steps():
@@ -231,7 +234,7 @@ class Pipeline:
         """The declared inputs, or those that the first step asks for."""
         if self._inputs is not None:
             return self._inputs
-        return inferred_inputs(self._steps())
+        return inferred_inputs(self._steps(), self._site)
 
     def _standing(self) -> tuple[Block, Inputs, tuple[Diagnostic, ...]]:
         """The plan of this pipeline standing alone, its inputs, and the notes.

@@ -81,6 +81,10 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
             raise UsageError(f"RetryPolicy counts attempts: max_attempts is an int >= 1, found {self.max_attempts!r}")
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise UsageError(
+                f"RetryPolicy(backoff=...) takes a Backoff such as exponential(base=1), or None; found {self.backoff!r}"
+            )
         if not isinstance(self.on, tuple) or not all(isinstance(e, type) for e in self.on):
             raise UsageError(f"RetryPolicy(on=...) takes a tuple of exception classes, found {self.on!r}")
 

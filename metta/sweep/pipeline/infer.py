@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from metta.sweep.contracts.diagnostics import Site
 from metta.sweep.contracts.flow import Keyword, Positional
 from metta.sweep.contracts.signature import Kind, Parameter
 from metta.sweep.pipeline.replay import ORACLE
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
     from metta.sweep.pipeline.builder import Pipeline
 
 
-def inferred_inputs(steps: Sequence[Step]) -> Inputs:
+def inferred_inputs(steps: Sequence[Step], site: Site) -> Inputs:
     """The required parameters of the first step as fields; its optional ones as optional inputs of it alone."""
     first = next((s for s in steps if not isinstance(s, LoopStep)), None)
-    site = steps[0].site if steps else None
-    if first is None or site is None:
-        from metta.sweep.contracts.diagnostics import Site
-
-        return Inputs(Keyword({}), site or Site.of_caller())
+    if first is None:
+        return Inputs(Keyword({}), site)
     required: dict[str, Any] = {}
     optional: dict[str, Any] = {}
     for parameter in _asked(first):

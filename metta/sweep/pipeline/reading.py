@@ -73,7 +73,7 @@ def read_stage(
     site: Site,
     *,
     argument: int = 1,
-    over: str | None = None,
+    over: Any = None,
     max_parallel: int | None = None,
 ) -> StageStep:
     """The step of `.stage` or `.map`; where the target is no stage (reported), one that could be any.
@@ -86,6 +86,9 @@ def read_stage(
         name = str(name)
     if over is not None:
         _check_count("max_parallel", max_parallel, site)
+        if not isinstance(over, str):
+            settle([(None, _no_source(name, over))], site, name)
+            over = str(over)
     view = _view(name, target, site, argument)
     if view is None:
         return _any_stage(name, site)
@@ -98,6 +101,18 @@ def read_stage(
     if isinstance(view.call, functools.partial):
         _check_bound(name, view.call, site, argument)
     return StageStep(name, view.call, view.signature, view.pipeline, read, site, over, max_parallel)
+
+
+def _no_source(name: str, over: object) -> Problem:
+    found = summarize(over, 60)
+    return Problem(
+        "map-source",
+        f'map "{name}" runs over the field that over= names; found {found}',
+        expected="the name of a context field",
+        found=found,
+        remedy="let a stage before it give the values as a field, or declare an input, and name that",
+        argument="over",
+    )
 
 
 def _any_stage(name: str, site: Site) -> StageStep:
@@ -258,8 +273,16 @@ def read_parallel(arms: Sequence[Any] | Mapping[str, Any], site: Site) -> Parall
             site,
         )
         return _any_stage("parallel", site)
-    targets = dict(arms) if isinstance(arms, Mapping) else {f"arm {i}": arm for i, arm in enumerate(arms)}
+    if isinstance(arms, Mapping):
+        settle([(None, _reserved(str(name), "a field").on(0)) for name in arms if not _is_field_name(name)], site)
+        targets = {str(name): arm for name, arm in arms.items()}
+    else:
+        targets = {f"arm {i}": arm for i, arm in enumerate(arms)}
     return ParallelStep("parallel", {name: read_arm(name, arm, site, 0) for name, arm in targets.items()}, keyed, site)
+
+
+def _is_field_name(name: object) -> bool:
+    return isinstance(name, str) and name not in HOOK_NAMES and name != "get" and not name.startswith("_")
 
 
 # -- through --------------------------------------------------------------------------------------------------------
@@ -286,7 +309,7 @@ def read_through(step: StageStep | ParallelStep, contract: Any, keywords: Mappin
             else:
                 settings[name] = _setting(value, "through")
         elif is_type_form(value) or ((value is None or isinstance(value, str)) and name not in _parameter_names(step)):
-            if name == "get" or name.startswith("_"):
+            if not _is_field_name(name):
                 problems.append(_reserved(name, "a field"))
             else:
                 fields[name] = normalize(value)

@@ -121,7 +121,7 @@ class CompiledGraph:
 
     def _begin(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
         stop_if_loading()
-        self._check_inputs(args, inputs)
+        self.check_inputs(args, inputs)
         if not self._told:
             self._told = True
             self._tell_storeless()
@@ -134,18 +134,24 @@ class CompiledGraph:
         if found:
             logger.warning("%s: without a store these hooks have no effect: %s", self.name, ", ".join(found))
 
-    def _check_inputs(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+    def check_inputs(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        """What `run` does first.
+
+        Raises:
+            UsageError: a missing or unknown input.
+            ContractViolation: an input that is not of its type.
+        """
         declared = self.graph.inputs
         contract = declared.contract
         if isinstance(contract, Positional):
             if len(args) != 1 or inputs:
-                raise UsageError(f"{self.name} takes one value: graph.run(value)")
+                raise UsageError(f"{self.name} takes one value: run(value)")
             wrong = check_value(args[0], contract.type)
             if wrong is not None:
                 raise ContractViolation(f"the input of {self.name}: {wrong}", data=args[0])
             return
         if args:
-            raise UsageError(f"{self.name} takes its inputs by name: graph.run({_call(contract.fields)})")
+            raise UsageError(f"{self.name} takes its inputs by name: run({_call(contract.fields)})")
         known = {**contract.fields, **declared.optional}
         for name, value in inputs.items():
             if name not in known:
@@ -158,7 +164,7 @@ class CompiledGraph:
                 raise ContractViolation(f"the input of {self.name}: {wrong}", data=value)
         missing = [name for name in contract.fields if name not in inputs]
         if missing:
-            raise UsageError(f"{self.name} needs {', '.join(missing)}: graph.run({_call(contract.fields)})")
+            raise UsageError(f"{self.name} needs {', '.join(missing)}: run({_call(contract.fields)})")
 
     # -- looking at it -----------------------------------------------------------------------------------------------
 

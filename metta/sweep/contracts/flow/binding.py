@@ -61,7 +61,6 @@ class Binding(Generic[T]):
     star: bool = False
 
 
-
 def bind(
     stage: str,
     signature: Signature[T] | None,
