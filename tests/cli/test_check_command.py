@@ -86,6 +86,97 @@ def test_a_named_file_without_a_pipeline_is_an_error(folder: Path) -> None:
     assert check_paths(["."]) == []
 
 
+def notes(*paths: str) -> list[tuple[str, int, str]]:
+    found = check_paths(paths)
+    return [(d.file, d.line, d.message) for d in found if (d.code, d.severity) == ("not-loaded", Severity.NOTE)]
+
+
+STOPPED = "read up to line 4, where a run starts; what follows is not checked"
+RUNS = (
+    "from metta.sweep import Pipeline\n"
+    "def f(x: int) -> int: return x\n"
+    "p = Pipeline(x=int).stage('f', f)\n"
+    "p.compile().run(x=1)\n"
+)
+
+
+def test_a_file_that_is_not_read_to_its_end_says_so(folder: Path) -> None:
+    Path("user.py").write_text(RUNS)
+    assert check_paths(["user.py"]) == []  # nothing follows
+    Path("user.py").write_text(RUNS + "second = Pipeline(x=int).stage('b', 3)\n")
+    assert notes("user.py") == [("user.py", 4, STOPPED)]
+    block = RUNS.replace("p.compile().run(x=1)", "if p:\n    p.compile().run(x=1)\n    Pipeline(x=int).stage('b', 3)")
+    Path("user.py").write_text(block)
+    assert notes("user.py") == [("user.py", 5, STOPPED.replace("4", "5"))]
+    inside = RUNS.replace("p.compile", "def run():\n    p.compile") + "    Pipeline(x=int).stage('b', 3)\nrun()\n"
+    Path("user.py").write_text(inside)
+    assert notes("user.py") == [("user.py", 7, STOPPED.replace("4", "7"))]
+
+
+@pytest.mark.parametrize("package", ["", "package_of_test_check"])
+def test_a_run_in_a_neighbour_stops_the_neighbour_only(package: str, folder: Path) -> None:
+    inside = Path(package)
+    inside.mkdir(exist_ok=True)
+    if package:
+        (inside / "__init__.py").touch()
+    dot = "." if package else ""
+    (inside / "beside_of_test_check.py").write_text(RUNS + "late = 3\n")
+    (inside / "user.py").write_text(
+        f"from {dot}beside_of_test_check import f\nfrom metta.sweep import Pipeline\n"
+        "second = Pipeline(x=int).stage('f', f).through(y=str)\n"
+    )
+    search, finders = list(sys.path), list(sys.meta_path)
+    found = [(d.file, d.line, d.code) for d in check_paths([str(inside / "user.py")])]
+    assert found == [
+        (str(inside / "beside_of_test_check.py"), 4, "not-loaded"),
+        (str(inside / "user.py"), 3, "stage-output"),
+    ]
+    assert (sys.path, sys.meta_path) == (search, finders)
+    assert not [name for name in sys.modules if "of_test_check" in name]
+
+
+NEEDS = (
+    "from metta.sweep import Experiment, Pipeline\n"
+    "class Needs(Experiment[int]):\n"
+    "    def __init__(self, n: int) -> None: ...\n"
+    "    def pipeline(self) -> Pipeline:\n"
+    "        return Pipeline(x=int).stage('a', abs)\n"
+    "def make(k: int) -> Pipeline:\n"
+    "    return Pipeline(x=int).stage('b', abs)\n"
+)
+
+
+def test_what_needs_arguments_is_named(folder: Path) -> None:
+    hint = "needs arguments ({}): make it in a global variable and name that"
+    needs, make = (f'"{name}" in user.py {hint.format(given)}' for name, given in (("Needs", "n"), ("make", "k")))
+    Path("user.py").write_text(NEEDS)
+    (error,) = check_paths(["user.py"])
+    assert (error.code, error.line, error.message) == ("no-pipeline", 2, needs)
+    Path("user.py").write_text(NEEDS + "p = Pipeline(x=int).stage('c', abs)\n")
+    assert notes("user.py") == [
+        ("user.py", 2, f"not checked: {needs}"),
+        ("user.py", 6, f"not checked: {make}"),
+    ]
+
+
+def test_what_needs_arguments_and_is_made_somewhere_is_checked_there(folder: Path) -> None:
+    Path("user.py").write_text(NEEDS + "p = Pipeline(x=int).stage('c', Needs(3))\n")
+    assert [line for _, line, _ in notes("user.py")] == [6]
+    Path("z.py").write_text("from metta.sweep import Pipeline\nfrom user import make\np = make(3)\n")
+    assert notes("user.py", "z.py") == []
+
+
+def test_a_protocol_is_no_experiment(folder: Path) -> None:
+    Path("user.py").write_text(
+        "from typing import Protocol\n"
+        "from metta.sweep import Pipeline\n"
+        "class Plan(Protocol):\n"
+        "    def __metta_stage__(self) -> object: ...\n"
+        "p = Pipeline(x=int).stage('a', abs)\n"
+    )
+    assert [d for d in check_paths(["user.py"]) if d.code == "not-loaded"] == []
+
+
 def test_directories_are_searched_for_files_that_import_us(folder: Path) -> None:
     for name in ("a/deep/user.py", "b/user.py", ".hidden/user.py", "__pycache__/user.py", "env/lib/user.py"):
         path = Path(name)

@@ -32,9 +32,7 @@ def test_the_summary(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_name_picks_a_part(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "drawn.py:Tuning"]) == 0
-    assert capsys.readouterr().out == (
-        "Tuning\n  inputs  rows: list[int]\n  result  Context (rows: list[int], quality: float)\n  steps   1 stage\n"
-    )
+    assert capsys.readouterr().out == ("Tuning\n  inputs  rows: list[int]\n  result  float\n  steps   1 stage\n")
 
 
 def test_several_pipelines_are_all_described(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +140,58 @@ def test_all_mistakes_of_the_file_are_told(folder: Path, capsys: pytest.CaptureF
         for line in (GOLDEN / "mistakes.txt").read_text().replace("tests/cli/", "").splitlines()
         if "mistakes.py:" in line
     ]
+
+
+TWO = (
+    "from metta.sweep import Pipeline\n"
+    "def f(x: int) -> int: return x\n"
+    "later = Pipeline(x=int).stage('f', f)\n"
+    "q = Pipeline(x=int).stage('a', 3)\n"
+    "later = (Pipeline(x=int).stage('f', f)\n"
+    "    .through(y=str))\n"
+    "p = (Pipeline(x=int).stage('f', f).through(y=str)\n"
+    "    .with_global_hooks(lg=print))\n"
+    "good = Pipeline(x=int).stage('f', f).through(y=int)\n"
+    "watched = good.with_global_hooks(lg=print)\n"
+)
+
+
+def test_findings_are_sorted_and_are_those_of_the_pipeline_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lines(target: str) -> list[int]:
+        main(["compile", target])
+        shown = capsys.readouterr().err.splitlines()
+        return [int(line.split(":")[1]) for line in shown if line.startswith("two.py:")]
+
+    Path("two.py").write_text(TWO)
+    assert lines("two.py") == [4, 6, 7, 8, 10]
+    assert lines("two.py:p") == [7, 8]
+    assert lines("two.py:q") == [4]
+    assert lines("two.py:watched") == [10]
+    assert main(["compile", "two.py:good"]) == 0
+    # The rules for a whole pipeline are applied last: what they find may stand further up.
+    Path("late.py").write_text(
+        "from metta.sweep import Pipeline\n"
+        "p = (\n"
+        "    Pipeline(x=int)\n"
+        "    .loop_while(lambda now: now.x)\n"
+        "    .stage('a', 3)\n"
+        ")\n"
+    )
+    assert main(["compile", "late.py"]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("late.py:")]
+    assert [line.rpartition("[")[2] for line in told] == ["unclosed-loop]", "not-a-stage]"]
+
+
+def test_a_name_behind_a_run_is_missed_with_a_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("user.py").write_text(
+        TWO.splitlines()[0] + "\np = Pipeline(x=int).stage('a', abs)\np.compile().run(x=1)\nq = p\n"
+    )
+    assert main(["compile", "user.py:q"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("user.py:3: note: read up to line 3, where a run starts; what follows is not checked")
+    assert shown.endswith('error: user.py has no "q"; it has p\n')
 
 
 def test_a_mistake_is_told_even_where_the_file_then_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,49 @@ def test_a_script_without_a_guard_is_not_run(main_part: str, tmp_path: Path) -> 
         "raise AssertionError('the run was started')\n"
     )
     checked = run("check", str(script))
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "no problems found\n", "")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "script.py:8: note: read up to line 8, where a run starts; what follows is not checked" in checked.stdout
+    assert checked.stdout.endswith("\n1 note in 1 file\n")
+    script.write_text(script.read_text().replace("raise AssertionError('the run was started')\n", ""))
+    complete = run("check", str(script))
+    assert (complete.returncode, complete.stdout, complete.stderr) == (0, "no problems found\n", "")
+
+
+def test_threads_of_the_file_do_not_hold_the_command(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import threading\n"
+        "from metta.sweep import Pipeline\n"
+        "p = Pipeline(x=int).stage('a', 3)\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+    )
+    program = "import sys; from metta.sweep.cli.main import main; sys.exit(main())"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "check", str(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout.endswith("1 error in 1 file\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+@pytest.mark.parametrize("arguments", [["check", "tests/compiler/drawn.py"], ["--version"]])
+def test_a_full_disk_is_not_our_mistake(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "metta.sweep.cli.main", *arguments],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    sentence = "error: cannot write to standard output: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (2, sentence)
 
 
 def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Tuning(Experiment[float]):
     """An experiment inside the pipeline."""
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(rows=list[int]).stage("fit", fit).through(quality=float)
+        return Pipeline(rows=list[int]).stage("fit", fit).through(float)
 
 
 cleaning = (

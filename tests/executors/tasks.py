@@ -119,7 +119,25 @@ def fail(text: str) -> NoReturn:
 
 
 class NeedsTwo(Exception):
-    """pickle calls `NeedsTwo(*args)` with the one argument of `Exception`: it cannot be rebuilt."""
+    """pickle would call `NeedsTwo(*args)` with the one argument of `Exception`."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+        self.second = second
+
+
+class AddsText(Exception):
+    """pickle would call `AddsText(*args)` with a text that is complete already."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__(f"no layer {layer}")
+
+
+class Unbuildable(Exception):
+    """Not even its `__new__` takes what it keeps."""
+
+    def __new__(cls, first: str, second: str) -> Unbuildable:
+        return super().__new__(cls, first, second)
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
@@ -135,6 +153,18 @@ class Explosive(Exception):
 
 def fail_with_needs_two() -> NoReturn:
     raise NeedsTwo("this", "that")
+
+
+def fail_with_added_text() -> NoReturn:
+    raise AddsText("conv9")
+
+
+def fail_with_unbuildable() -> NoReturn:
+    raise Unbuildable("this", "that")
+
+
+def fail_to_open() -> NoReturn:
+    raise FileNotFoundError(2, "No such file", "weights.pt")
 
 
 def fail_explosively() -> NoReturn:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,10 +38,38 @@ def test_exception_of_the_user_with_its_traceback() -> None:
     assert "tests/executors/tasks.py" in note
 
 
-def test_exception_that_cannot_travel() -> None:
-    with pytest.raises(RunError, match='stage "train": NeedsTwo: this and that') as caught:
+def test_exception_whose_init_wants_other_arguments() -> None:
+    with pytest.raises(tasks.NeedsTwo, match="this and that") as caught:
         call_in_child(tasks.fail_with_needs_two, timeout=PATIENCE, name="train")
+    assert caught.value.args == ("this and that",)
+    assert caught.value.second == "that"
     assert "fail_with_needs_two" in caught.value.__notes__[0]
+
+
+def test_exception_whose_init_makes_the_message() -> None:
+    with pytest.raises(tasks.AddsText) as caught:
+        call_in_child(tasks.fail_with_added_text, timeout=PATIENCE, name="train")
+    assert str(caught.value) == "no layer conv9"
+
+
+def test_exception_with_a_reduction_of_its_own() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        call_in_child(tasks.fail_to_open, timeout=PATIENCE, name="train")
+    assert (caught.value.errno, caught.value.filename) == (2, "weights.pt")
+    assert str(caught.value) == "[Errno 2] No such file: 'weights.pt'"
+
+
+@pytest.mark.parametrize(
+    ("fn", "text"),
+    [
+        (tasks.fail_explosively, r"Explosive: \(its __str__ raised RuntimeError\)"),
+        (tasks.fail_with_unbuildable, "Unbuildable: this and that"),
+    ],
+)
+def test_exception_that_cannot_travel(fn: Callable[[], NoReturn], text: str) -> None:
+    with pytest.raises(RunError, match=f'stage "train": {text}') as caught:
+        call_in_child(fn, timeout=PATIENCE, name="train")
+    assert "In the worker process" in caught.value.__notes__[0]
 
 
 def test_timeout() -> None:
@@ -49,8 +79,21 @@ def test_timeout() -> None:
 
 
 def test_worker_dies() -> None:
-    with pytest.raises(WorkerDied, match="SIGKILL") as caught:
+    with pytest.raises(WorkerDied) as caught:
         call_in_child(tasks.kill_myself, timeout=PATIENCE, name="train")
+    assert str(caught.value) == 'stage "train": the worker process was ended by SIGKILL'
+    assert caught.value.reason == "killed"
+
+
+def test_a_nested_worker_dies() -> None:
+    """The stage named is the one whose worker it was."""
+
+    def outer() -> object:
+        return call_in_child(tasks.kill_myself, timeout=PATIENCE, name="inner")
+
+    with pytest.raises(WorkerDied, match='stage "inner": the worker process was ended by SIGKILL') as caught:
+        call_in_child(outer, timeout=PATIENCE, name="outer")
+    assert 'stage "outer"' not in str(caught.value)
     assert caught.value.reason == "killed"
 
 

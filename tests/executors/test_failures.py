@@ -55,8 +55,8 @@ def test_cause_is_in_the_traceback(executor: LocalExecutor) -> None:
 
 
 def test_exception_that_cannot_be_rebuilt(executor: LocalExecutor) -> None:
-    end = fail(executor, tasks.fail_with_needs_two)
-    assert end.message == "NeedsTwo: this and that"
+    end = fail(executor, tasks.fail_with_unbuildable)
+    assert end.message == "Unbuildable: this and that"
     assert end.exception is None
 
 

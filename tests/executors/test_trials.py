@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.errors import RunError
+from metta.sweep.errors import RunError, UsageError
 from metta.sweep.executors import (
     Answer,
     Event,
@@ -19,7 +19,7 @@ from metta.sweep.executors import (
     StateSaved,
 )
 from metta.sweep.executors.channel import state_path, step_of
-from metta.sweep.executors.objective import Outcome, trial_task
+from metta.sweep.executors.objective import Outcome, as_metrics, trial_task
 from metta.sweep.trial import FailureReason, Report, Trial
 from tests.executors import tasks
 from tests.executors.helpers import PATIENCE, read_when_there
@@ -186,6 +186,14 @@ def test_unstorable_state_names_its_place(executor: LocalExecutor, tmp_path: Pat
 def test_yield_that_is_no_number(executor: LocalExecutor, tmp_path: Path) -> None:
     end = failure(drive(executor, tasks.yielding_text, tmp_path))
     assert "the objective gave 'good': expected a number, or a mapping" in end.message
+
+
+def test_a_metric_that_is_no_number_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        as_metrics({"score": 1.0, "note": "hi"}, "score")
+    assert str(caught.value) == (
+        "the objective gave {'score': 1.0, 'note': 'hi'}: 'note' is str; expected a number for every name"
+    )
 
 
 def test_output_goes_to_the_trials_log(executor: LocalExecutor, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +86,43 @@ def test_failure_is_raised_where_it_is_read() -> None:
     assert repr(run) == '<Run "failing": failed with LookupError: no such data>'
 
 
+class Failing(Result):
+    @property
+    def twice(self) -> float:
+        return 2 * self.score
+
+    @property
+    def broken(self) -> float:
+        return self._record.scroe  # type: ignore[attr-defined, no-any-return]
+
+
+async def _read_missing() -> Score:
+    return None.foo  # type: ignore[attr-defined, no-any-return]
+
+
+def test_an_attribute_error_of_the_run_is_what_is_raised() -> None:
+    """Python takes an AttributeError of a property for a missing attribute."""
+    run: Run[Score] = Run.start(_read_missing(), "plain")
+    own = Failing.start(_read_missing(), "own")
+    reads: list[Callable[[], object]] = [
+        lambda: run.value,
+        lambda: run.score,
+        lambda: own.twice,
+    ]
+    for read in reads:
+        with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'foo'") as caught:
+            read()
+        names = [frame.name for frame in caught.traceback]
+        assert names[-1] == "_read_missing"
+        assert names.count("_read_missing") == 1  # the frames of earlier readings are left out
+
+
+def test_an_attribute_error_of_a_property_is_its_own() -> None:
+    result = Failing.start(compute(0.5), "own")
+    with pytest.raises(AttributeError, match="'Score' object has no attribute 'scroe'"):
+        _ = result.broken
+
+
 def test_exit_in_user_code_ends_that_run_only() -> None:
     async def leave() -> None:
         sys.exit(3)
@@ -127,6 +166,28 @@ def test_cancel_waits_for_the_clean_up() -> None:
     with pytest.raises(RunError, match='run "long" was cancelled'):
         _ = run.value
     assert cleaned == ["workers are gone"]
+
+
+def test_cancelling_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coroutine never begins: nobody is warned that it was not awaited (warnings are errors here)."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        busy.set()
+        go_on.wait()
+
+    driver().call(block)  # so that the start and the cancellation reach the loop together
+    busy.wait()
+    run: Run[Score] = Run.start(compute(0.5), "brief")
+    run.cancel()
+    go_on.set()
+    with pytest.raises(RunError, match='run "brief" was cancelled'):
+        _ = run.value
+    del run
+    gc.collect()
+    assert unraisable == []
 
 
 def test_cancelling_the_awaiting_task_cancels_the_run() -> None:
@@ -236,6 +297,12 @@ def test_a_script_that_dies_takes_its_runs_with_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the script's own mistake" in done.stderr
     assert "finished" not in done.stdout
+    assert 'run "endless"' not in done.stderr  # that its end took the run along is no news
+
+
+def test_a_run_cancelled_by_its_owner_is_no_news(tmp_path: Path) -> None:
+    done = _python(_script(tmp_path, 'Run.start(work(100_000), "endless").cancel()'))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ctrl_c_while_waiting_cleans_up_and_ends(tmp_path: Path) -> None:

@@ -508,6 +508,32 @@ def test_an_optimizer_that_suggests_too_many_is_told(executor: LocalExecutor) ->
         _ = sweep(asynchronous, optimizer=Greedy(), executor=executor).run(budget=5).trials
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([{"x": 0.5}], r"Careless\.suggest\(1\) gave \{'x': 0\.5\} in its list: expected Trial\(\{\.\.\.\}\)"),
+        ({"x": 0.5}, r"Careless\.suggest\(1\) gave dict: expected a list of Trial"),
+        (None, r"Careless\.suggest\(1\) gave NoneType: expected a list of Trial"),
+    ],
+)
+def test_an_optimizer_that_suggests_no_trials_is_told(given: Any, told: str, executor: LocalExecutor) -> None:
+    class Careless(RandomOptimizer):
+        def suggest(self, n: int) -> list[Trial]:
+            return given  # type: ignore[no-any-return]
+
+    with pytest.raises(UsageError, match=told):
+        _ = sweep(asynchronous, optimizer=Careless(), executor=executor).run(budget=1).best_score
+
+
+def test_an_attribute_error_of_an_optimizer_is_what_is_raised(executor: LocalExecutor) -> None:
+    class Unfinished(RandomOptimizer):
+        def suggest(self, n: int) -> list[Trial]:
+            return self.nope  # type: ignore[attr-defined, no-any-return]
+
+    with pytest.raises(AttributeError, match="'Unfinished' object has no attribute 'nope'"):
+        _ = sweep(asynchronous, optimizer=Unfinished(), executor=executor).run(budget=1).best_score
+
+
 def test_a_time_limit_is_a_failure_with_its_reason(executor: LocalExecutor) -> None:
     class Hasty(AsynchronousScheduler):
         def allocate_resources(self, trial: Trial) -> Resources:
@@ -521,6 +547,29 @@ def test_a_time_limit_is_a_failure_with_its_reason(executor: LocalExecutor) -> N
 def test_a_wrong_budget_is_refused_before_anything_runs(budget: Any) -> None:
     with pytest.raises(UsageError, match="budget="):
         sweep().run(budget=budget)
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        (
+            lambda: 1.0,
+            r"objective <lambda>\(\) cannot be called with a trial: too many positional arguments; it takes",
+        ),
+        (
+            lambda lr, size: 1.0,
+            r"<lambda>\(lr, size\) cannot be called with a trial: missing a required arg.*'size'",
+        ),
+    ],
+)
+def test_an_objective_that_takes_no_trial_is_refused_at_once(objective: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        SweepExperiment(objective)
+
+
+@pytest.mark.parametrize("objective", [lambda *trials: 1.0, lambda trial, seed=0: 1.0, float, len])
+def test_an_objective_that_may_take_a_trial_is_taken(objective: Any) -> None:
+    assert SweepExperiment(objective).base_experiment is objective
 
 
 def test_wrong_arguments_are_refused_at_once() -> None:

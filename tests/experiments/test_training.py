@@ -117,7 +117,16 @@ def test_training_depends_on_every_part_of_the_state() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_epochs": 0}, {"batch_size": 1.5}, {"hidden_size": True}, {"learning_rate": 0}, {"learning_rate": math.inf}],
+    [
+        {"max_epochs": 0},
+        {"batch_size": 1.5},
+        {"hidden_size": True},
+        {"learning_rate": 0},
+        {"learning_rate": math.inf},
+        {"learning_rate": "0.1"},
+        {"learning_rate": True},
+        {"learning_rate": None},
+    ],
 )
 def test_wrong_values_are_refused_at_once(wrong: dict[str, Any]) -> None:
     name = next(iter(wrong))

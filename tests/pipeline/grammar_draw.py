@@ -100,7 +100,7 @@ class _Drawing:
         return Judge().step(step, worlds, "0", {}, {})
 
     def _step(self, worlds: Worlds, depth: int) -> Step:
-        kinds = ["stage"] * 6 + ["map", "map"]
+        kinds = ["stage"] * 4 + ["map"]
         if depth < _DEEPEST:
             kinds += ["loop", "loop", "branch", "branch", "parallel", "nested", "nested"]
         kind = self._pick(kinds)

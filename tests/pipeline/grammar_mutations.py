@@ -8,7 +8,45 @@ from types import NoneType
 from typing import Any
 
 from tests.pipeline.grammar import Branch, Break, Function, Loop, Parallel, Pipe, Rename, Stage, Step, ordered
-from tests.pipeline.grammar_types import NATURAL, TYPES, digest
+from tests.pipeline.grammar_types import NATURAL, TYPES, Pair, digest
+
+_EXTRAS: tuple[tuple[Any, Any], ...] = (
+    (Pair, Pair),
+    (list[int], list[int]),
+    *((tp, {name: tp}) for name, tp in NATURAL.items()),
+    (bytes, {"a": bytes}),
+)
+"""Return types and contracts of stages that are put in."""
+
+
+def extensions(pipe: Pipe) -> list[Pipe]:
+    """Every pipeline with one stage more, at any place: it replaces the context, or sets a field (again)."""
+    return [replace(pipe, steps=steps) for steps in _extended(pipe.steps)]
+
+
+def _extended(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+    for index in range(len(steps) + 1):
+        before, behind = steps[:index], steps[index:]
+        for returns, contract in _EXTRAS:
+            yield (*before, Stage("extra", Function((), returns), contract), *behind)
+    for index, step in enumerate(steps):
+        for other in _extended_inside(step):
+            yield (*steps[:index], other, *steps[index + 1 :])
+
+
+def _extended_inside(step: Step) -> Iterator[Step]:
+    if isinstance(step, Stage) and isinstance(step.call, Pipe):
+        yield from (replace(step, call=inner) for inner in extensions(step.call))
+    elif isinstance(step, Loop):
+        yield from (replace(step, steps=steps) for steps in _extended(step.steps))
+    elif isinstance(step, Branch):
+        yield from (replace(step, then=then) for then in extensions(step.then))
+        if step.otherwise is not None:
+            yield from (replace(step, otherwise=otherwise) for otherwise in extensions(step.otherwise))
+    elif isinstance(step, Parallel):
+        for index, (key, arm) in enumerate(step.arms):
+            for other in extensions(arm):
+                yield replace(step, arms=(*step.arms[:index], (key, other), *step.arms[index + 1 :]))
 
 
 def mutations(pipe: Pipe) -> list[Pipe]:

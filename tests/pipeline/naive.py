@@ -137,7 +137,7 @@ class Judge:
                 raise Broken("duplicate-stage", step.name)
             names[step.name] = None
             if isinstance(step.call, Pipe):
-                return self._nested_stage(step, worlds, at, decision)
+                return self._nested_stage(step, worlds, at, decision, optional)
             return self._stage(step, step.call, worlds, decision, optional)
         if isinstance(step, Branch):
             return self._branch(step, worlds, at, optional)
@@ -328,9 +328,11 @@ class Judge:
         decision.leaving = ended.set
         return Ended(worlds, ended.set, False)
 
-    def _nested_stage(self, step: Stage, worlds: Worlds, at: str, decision: Decision) -> Ended:
+    def _nested_stage(
+        self, step: Stage, worlds: Worlds, at: str, decision: Decision, optional: Mapping[str, Any]
+    ) -> Ended:
         assert isinstance(step.call, Pipe)
-        ended = self.inside(step.call, worlds, at, step.settings, {})
+        ended = self.inside(step.call, worlds, at, step.settings, optional)
         if step.contract is None:
             return self.effect(step.call, worlds, ended, decision)
         if whole_is_value(ended.worlds):

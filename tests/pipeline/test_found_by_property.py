@@ -199,6 +199,12 @@ def test_what_cannot_be_rebuilt_matters_only_where_it_has_the_field() -> None:
         joined.stage("score", lambda: 0.5).through(score=float)
 
 
+def test_a_nested_pipeline_cannot_rebind_what_cannot_be_rebuilt() -> None:
+    inner = Pipeline(x=int).stage("score", to_float).through(score=float)
+    with pytest.raises(ContractError, match='"inner" rebinds "score" of Computed, which cannot be rebuilt'):
+        Pipeline(Computed).stage("inner", inner, x=1).compile()
+
+
 def test_a_value_that_one_arm_lacks_is_not_rebound() -> None:
     def twice(x: int) -> Computed:
         return Computed(float(x))

@@ -23,8 +23,8 @@ from metta.sweep.runtime.compiled import CompiledGraph
 from metta.sweep.runtime.link import link
 from tests.pipeline.grammar import Pipe, Recorder, real
 from tests.pipeline.grammar_draw import pipes
-from tests.pipeline.grammar_mutations import mutations
-from tests.pipeline.grammar_types import same, shown, value_of
+from tests.pipeline.grammar_mutations import extensions, mutations
+from tests.pipeline.grammar_types import digest, same, shown, value_of
 from tests.pipeline.naive import Broken, Judge
 from tests.pipeline.naive_run import execute
 
@@ -40,22 +40,28 @@ _SETTINGS: Mapping[str, Any] = {
 
 
 @settings(max_examples=1000, **_SETTINGS)
-@given(pipes(), st.integers(0, 10**6), st.booleans())
-def test_verdict_is_what_a_run_does(pipe: Pipe, number: int, mutated: bool) -> None:
-    check(one_of(mutations(pipe), number, pipe) if mutated else pipe)
+@given(pipes(), st.sampled_from(["extension", "mutation", "none"]), st.integers(0, 10**6))
+def test_verdict_is_what_a_run_does(pipe: Pipe, change: str, number: int) -> None:
+    check(changed(pipe, change, number))
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000, **_SETTINGS)
-@given(pipes(), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 2))
-def test_verdict_is_what_a_run_does_at_length(pipe: Pipe, first: int, second: int, mutated: int) -> None:
-    for number in (first, second)[:mutated]:
-        pipe = one_of(mutations(pipe), number, pipe)
+@given(
+    pipes(),
+    st.lists(st.tuples(st.sampled_from(["mutation", "extension"]), st.integers(0, 10**6)), max_size=2),
+)
+def test_verdict_is_what_a_run_does_at_length(pipe: Pipe, changes: list[tuple[str, int]]) -> None:
+    for change, number in changes:
+        pipe = changed(pipe, change, number)
     check(pipe)
 
 
-def one_of(pipelines: list[Pipe], number: int, default: Pipe) -> Pipe:
-    return pipelines[number % len(pipelines)] if pipelines else default
+def changed(pipe: Pipe, change: str, number: int) -> Pipe:
+    """The pipeline with one change, the given one of all of its kind."""
+    others = {"none": [pipe], "mutation": mutations(pipe), "extension": extensions(pipe)}[change]
+    # Hypothesis likes small numbers: their digests are spread over all changes.
+    return others[digest(number) % len(others)] if others else pipe
 
 
 def check(pipe: Pipe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.errors import StageTimeout, UsageError
+from metta.sweep.errors import StageTimeout, UsageError, WorkerDied
+from metta.sweep.pipeline.hooks import RetryPolicy
 from metta.sweep.runtime.membrane import async_membrane, sync_membrane
 from metta.sweep.trial import Resources
 from tests.runtime.crossing import Recorder, Runner, hooked, run_sync, run_threaded
@@ -223,6 +225,39 @@ def test_failures_in_a_worker_are_retried(run: Callable[..., Runner], tmp_path: 
 
     assert run(train, {"timeout": FOREVER, "retry": 1})(None) == "done"
     assert attempts.read_text() == "xx"
+
+
+class Unlucky(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+@BOTH
+def test_a_worker_s_exception_keeps_its_class(run: Callable[..., Runner], tmp_path: Path, slept: list[float]) -> None:
+    """Also where pickle could not rebuild it: `retry` and `on_error` look at the class."""
+    attempts = tmp_path / "attempts"
+
+    def train() -> str:
+        with attempts.open("a") as file:
+            file.write("x")
+        raise Unlucky("this", "that")
+
+    hooks = {
+        "timeout": FOREVER,
+        "retry": RetryPolicy(3, on=(Unlucky,)),
+        "on_error": lambda error: (type(error), str(error)),
+    }
+    assert run(train, hooks)(None) == (Unlucky, "this that")
+    assert attempts.read_text() == "xxx"
+
+
+@BOTH
+def test_a_worker_that_dies_names_its_stage(run: Callable[..., Runner]) -> None:
+    def train() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WorkerDied, match='stage "train": the worker process was ended by SIGKILL'):
+        run(train, {"timeout": FOREVER})(None)
 
 
 def test_the_time_limit_of_the_resources_counts() -> None:

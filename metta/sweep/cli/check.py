@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
+from metta.sweep.cli.output import show
 from metta.sweep.compiler.check import check_paths
 from metta.sweep.contracts.diagnostics import Severity, format_diagnostics
 
@@ -19,5 +18,5 @@ def check_files(paths: Sequence[str], format: str) -> bool:
     format_diagnostics((), format)  # a wrong format is told before anything is imported
     found = check_paths(paths)
     if text := format_diagnostics(found, format):
-        click.echo(text)
+        show(text)
     return any(d.severity is Severity.ERROR for d in found)

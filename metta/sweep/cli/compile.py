@@ -10,10 +10,13 @@ from types import ModuleType
 
 import click
 
-from metta.sweep.compiler.find import Candidate, candidates, no_pipeline, outermost, pick
+from metta.sweep.cli.output import show
+from metta.sweep.compiler.check import in_order, note_of_stop
+from metta.sweep.compiler.find import Candidate, candidates, names_inside, no_pipeline, outermost, pick
 from metta.sweep.compiler.flat import inputs_of, result_of
 from metta.sweep.compiler.graph import NodeKind
 from metta.sweep.compiler.load import LoadError, split_spec, user_module
+from metta.sweep.compiler.loading import noting_stops
 from metta.sweep.compiler.render import TEXT_FORMATS, check_format, default_file_name, render, write
 from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, format_diagnostics
 from metta.sweep.errors import UsageError
@@ -37,7 +40,7 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
 
     Raises:
         UsageError: the file, the name, the format or the options cannot be used.
-        ContractError: with every mistake of the file's pipelines.
+        ContractError: with every mistake of the pipeline that is named, else of the file's pipelines.
     """
     if drawn and source:
         raise UsageError("--graph and --source exclude one another: choose one")
@@ -49,7 +52,7 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
         format = check_format(format, output)
     with _compiled(target) as graphs:
         if not drawn and not source:
-            click.echo("\n\n".join(map(_described, graphs)))
+            show("\n\n".join(map(_described, graphs)))
             return
         if len(graphs) > 1:
             names = ", ".join(graph.name for graph in graphs)
@@ -57,16 +60,16 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
             raise UsageError(f"{target} has {len(graphs)} pipelines ({names}): choose one, as in {example}")
         (graph,) = graphs
         if format is not None:
-            _show(render(graph.graph, format), format, graph.name, output)
+            _deliver(render(graph.graph, format), format, graph.name, output)
         else:
-            _show(graph.source.encode(), "py", graph.name, output or "-")
+            _deliver(graph.source.encode(), "py", graph.name, output or "-")
 
 
-def _show(data: bytes, format: str, name: str, output: str | None) -> None:
+def _deliver(data: bytes, format: str, name: str, output: str | None) -> None:
     if output is None and format not in TEXT_FORMATS:
         output = default_file_name(name, format)
     if output is None or output == "-":
-        click.echo(data, nl=False)
+        show(data, end=False)
         return
     write(data, output)
     click.echo(f"wrote {output}", err=True)
@@ -78,7 +81,7 @@ def _compiled(target: str) -> Iterator[list[CompiledGraph]]:
     file, name = split_spec(target)
     # Mistakes are collected, so that the message holds all of them.
     with ExitStack() as stack:
-        with collecting() as found:
+        with collecting() as found, _telling_stops():
             try:
                 pairs = _chosen(stack.enter_context(user_module(file)), name)
                 for _, pipeline in pairs:
@@ -87,8 +90,10 @@ def _compiled(target: str) -> Iterator[list[CompiledGraph]]:
                 if not _has_error(found):
                     raise
                 # The file went on with a pipeline that has mistakes: they are what is wrong.
-        if _has_error(found):
-            raise ContractError(found)
+                raise ContractError(in_order(found)) from None
+        told = in_order(found) if name is None else [d for d in in_order(found) if _is_in(d, pairs)]
+        if _has_error(told):
+            raise ContractError(told)
         yield [compile_pipeline(pipeline, each.name) for each, pipeline in pairs]
 
 
@@ -100,6 +105,25 @@ def _chosen(module: ModuleType, name: str | None) -> list[tuple[Candidate, Pipel
     if not pairs:
         raise no_pipeline(module)
     return outermost(pairs) or pairs
+
+
+@contextmanager
+def _telling_stops() -> Iterator[None]:
+    """Say where a file was not read to its end: what is looked for may stand behind."""
+    with noting_stops() as stops:
+        try:
+            yield
+        finally:
+            if stops:
+                click.echo(format_diagnostics(map(note_of_stop, stops)), err=True)
+
+
+def _is_in(finding: Diagnostic, pairs: Iterable[tuple[Candidate, Pipeline]]) -> bool:
+    """Whether it is about one of the pipelines or a part of it; global hooks stand in no step, but under its name."""
+    return any(
+        finding.pipeline in names_inside(pipeline) or finding.pipeline.partition(".")[0] == each.name.partition(".")[0]
+        for each, pipeline in pairs
+    )
 
 
 def _has_error(found: Iterable[Diagnostic]) -> bool:

@@ -39,7 +39,9 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
     if asked and not ctx.resilient_parsing:
         from importlib.metadata import version
 
-        click.echo(f"metta-sweep {version('metta-sweep')}")
+        from metta.sweep.cli.output import show
+
+        show(f"metta-sweep {version('metta-sweep')}")
         ctx.exit()
 
 
@@ -95,6 +97,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
+    code = _ended(arguments)
+    if arguments is None and _threads_remain():
+        # A file may start threads that never end, and Python would wait for them. The answer is given.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _threads_remain() -> bool:
+    import threading
+
+    return any(t is not threading.main_thread() and not t.daemon for t in threading.enumerate())
+
+
+def _ended(arguments: Sequence[str] | None) -> int:
+    """Run the command; every exception becomes a sentence and an exit code."""
     try:
         return _exit_code(cli.main(arguments, prog_name="metta-sweep", standalone_mode=False))
     except MettaSweepError as error:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType
 
-from metta.sweep.compiler.find import Candidate, candidates, no_pipeline, outermost
+from metta.sweep.compiler.find import Candidate, Unmade, built_by, candidates, no_pipeline, outermost, unmade
 from metta.sweep.compiler.load import LoadError, fresh_packages, user_module
+from metta.sweep.compiler.loading import Stop, noting_stops
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, nearest
 from metta.sweep.errors import UsageError
@@ -15,6 +18,23 @@ from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.reporting import collecting
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "venv"})
+
+
+@dataclass(slots=True)
+class _Check:
+    """What is gathered over all files: one may make what stands in another.
+
+    Attributes:
+        packages: of `fresh_packages`.
+        found: the findings, each once.
+        unmade: what makes a pipeline and needs arguments.
+        built: the code that was seen to build pipelines.
+    """
+
+    packages: set[str]
+    found: dict[Diagnostic, None] = field(default_factory=dict)
+    unmade: dict[Unmade, None] = field(default_factory=dict)
+    built: set[CodeType] = field(default_factory=set)
 
 
 def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
@@ -25,22 +45,63 @@ def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
 
     Returns:
         What was found, each finding once, sorted by file and line. A file that cannot be imported is an error with the
-        code "not-loaded"; so is, as "no-pipeline", a file that was named and has no pipeline.
+        code "not-loaded"; so is, as "no-pipeline", a file that was named and has no pipeline. Notes of the code
+        "not-loaded" name what was left out: what stands behind a run, and what needs arguments and is made nowhere.
 
     Raises:
         UsageError: a path that does not exist.
     """
-    found: dict[Diagnostic, None] = {}
-    with fresh_packages() as packages:
+    with fresh_packages() as packages, noting_stops() as stops:
+        check = _Check(packages)
         for path in paths:
             if os.path.isdir(path):
                 for file in _python_files(path):
-                    found.update(dict.fromkeys(_check_file(file, packages)))
+                    _check_file(file, check)
             elif os.path.isfile(path):
-                found.update(dict.fromkeys(_check_file(path, packages, named=True)))
+                _check_file(path, check, named=True)
             else:
                 raise UsageError(_absent(path))
+    notes = [
+        *map(note_of_stop, stops),
+        *(_note_of_unmade(each) for each in check.unmade if each.code not in check.built),
+    ]
+    return in_order({**check.found, **dict.fromkeys(notes)})
+
+
+def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Findings by file and line."""
     return sorted(found, key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
+
+
+def note_of_stop(stop: Stop) -> Diagnostic:
+    """What is said about a file that was not read to its end."""
+    return Diagnostic(
+        "not-loaded",
+        stop.file,
+        stop.line,
+        pipeline="",
+        stage="",
+        expected="a file that can be read to its end",
+        found="a run",
+        remedy='put the run under if __name__ == "__main__":',
+        message=f"read up to line {stop.line}, where a run starts; what follows is not checked",
+        severity=Severity.NOTE,
+    )
+
+
+def _note_of_unmade(each: Unmade) -> Diagnostic:
+    return Diagnostic(
+        "not-loaded",
+        each.file,
+        each.line,
+        pipeline="",
+        stage="",
+        expected="something that is made without arguments",
+        found=f"the parameters {', '.join(each.missing)}",
+        remedy="",
+        message=f"not checked: {each}",
+        severity=Severity.NOTE,
+    )
 
 
 def _absent(path: str) -> str:
@@ -50,16 +111,19 @@ def _absent(path: str) -> str:
     return f"there is no file or directory {path}{hint}"
 
 
-def _check_file(file: str, packages: set[str], *, named: bool = False) -> list[Diagnostic]:
+def _check_file(file: str, check: _Check, *, named: bool = False) -> None:
     """Check the pipelines of one file; `named`: by the user, so that it is an error if there is none."""
     with collecting() as collected:
         try:
-            with user_module(file, packages) as module:
+            with user_module(file, check.packages) as module:
                 made = list(_build(candidates(module), collected))
+                check.built |= built_by(pipeline for _, pipeline in made)
                 for _, pipeline in outermost(made):
                     _stand(pipeline, collected)
                 if named and not made and not collected:
                     collected[_finding("no-pipeline", no_pipeline(module))] = None
+                else:
+                    check.unmade.update(dict.fromkeys(unmade(module)))
         except ContractError as error:  # raised by the user's own code
             collected.update(dict.fromkeys(error.diagnostics))
         except LoadError as error:
@@ -67,7 +131,7 @@ def _check_file(file: str, packages: set[str], *, named: bool = False) -> list[D
         except UsageError as error:
             shown = display_path(os.path.abspath(file))
             collected[_finding("not-loaded", LoadError(str(error), shown))] = None
-    return list(collected)
+    check.found.update(collected)
 
 
 def _build(found: Iterable[Candidate], collected: dict[Diagnostic, None]) -> Iterator[tuple[Candidate, Pipeline]]:

@@ -122,20 +122,24 @@ def has_membrane(node: Node) -> bool:
     return any(name not in idle for hooks in node.global_hooks for name in hooks)
 
 
-class _Scope:
-    """Field name -> local variable, in one function or one inlined pipeline."""
+class _Scope(dict[str, str]):
+    """Field name -> local variable, in one function or one inlined pipeline; filled as names are asked for.
+
+    Behind the prefix our own names begin with an underscore and fields never do, so that none meet.
+    """
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
-        self._odd: dict[str, str] = {}
 
-    def __getitem__(self, name: str) -> str:
+    def __missing__(self, name: str) -> str:
         if name == VALUE:
-            return f"{self.prefix}_value" if not self.prefix else f"{self.prefix}value"
-        plain = _is_plain(name) and not keyword.iskeyword(name) and (self.prefix or not name.startswith("_"))
-        if plain and name != "run":
-            return f"{self.prefix}{name}"
-        return self._odd.setdefault(name, f"{self.prefix or '_'}field{len(self._odd)}")
+            local = f"{self.prefix}_value"
+        elif _is_plain(name) and not keyword.iskeyword(name) and not name.startswith("_") and name != "run":
+            local = f"{self.prefix}{name}"
+        else:
+            local = f"{self.prefix}_field{len(self)}"
+        self[name] = local
+        return local
 
 
 class _Writer:
@@ -595,4 +599,4 @@ def _dropped(entry: State[Any], now: State[Any], after: State[Any]) -> list[str]
 
 def comment_of(node: Node) -> str:
     """The node's id behind its line: any string may be a stage's name, and none may end the comment."""
-    return "".join(c if c.isprintable() else "?" for c in node.id)
+    return node.id if node.id.isprintable() else "".join(c if c.isprintable() else "?" for c in node.id)

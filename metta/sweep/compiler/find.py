@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, get_type_hints
@@ -67,6 +67,46 @@ def candidates(module: ModuleType) -> list[Candidate]:
     return [each for each in found.values() if not (isinstance(each.target, type) and each.target in built)]
 
 
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """A class or a function that makes a pipeline, if it is given arguments: nothing is found in it.
+
+    Attributes:
+        name: of the class or function.
+        missing: the parameters that a call must give.
+        file: where it stands, as messages show it.
+        line: of its first line, counted from 1.
+        code: of what builds the pipeline: of the function, or of the class's `pipeline`.
+    """
+
+    name: str
+    missing: tuple[str, ...]
+    file: str
+    line: int
+    code: CodeType | None
+
+    def __str__(self) -> str:
+        return _needs_arguments(self.name, self.missing, self.file)
+
+
+def unmade(module: ModuleType) -> list[Unmade]:
+    """What would be a candidate if it needed no arguments."""
+    file = file_of(module)
+    makers = [value for value in vars(module).values() if _is_maker(value, module)]
+    found = dict.fromkeys(maker for maker in makers if _required(maker))
+    return [Unmade(each.__name__, tuple(_required(each)), file, _line(each), _builder(each)) for each in found]
+
+
+def built_by(pipelines: Iterable[Pipeline]) -> set[CodeType]:
+    """The code that built these pipelines and what is inside of them."""
+    return {step.site.code for pipeline in pipelines for step in _inside(pipeline._steps())}
+
+
+def names_inside(pipeline: Pipeline) -> set[str]:
+    """The names that findings in this pipeline have for it and for its parts."""
+    return {step.site.scope() for step in _inside(pipeline._steps())}
+
+
 def pick(module: ModuleType, name: str) -> Candidate:
     """What `name` (dotted: an attribute of a class or an instance) stands for.
 
@@ -111,6 +151,8 @@ def outermost(found: Iterable[tuple[Candidate, Pipeline]]) -> list[tuple[Candida
 
 def no_pipeline(module: ModuleType) -> LoadError:
     """The error for a file without any."""
+    if lacking := unmade(module):
+        return LoadError(str(lacking[0]), file_of(module), lacking[0].line)
     return LoadError(
         "no pipeline here: expected a Pipeline or an experiment in a global variable, an Experiment class, or "
         "a function annotated -> Pipeline",
@@ -127,13 +169,16 @@ def _is_instance(value: object) -> bool:
 
 
 def _is_target(value: Any, module: ModuleType) -> bool:
-    if _is_instance(value):
-        return True
+    return _is_instance(value) or (_is_maker(value, module) and not _required(value))
+
+
+def _is_maker(value: Any, module: ModuleType) -> bool:
+    """Whether it is a class or a function of this file that makes a pipeline, given what it needs."""
     if getattr(value, "__module__", None) != module.__name__:
         return False
     if isinstance(value, type):
-        return _is_composite(value) and not _is_base(value) and not _required(value)
-    if not isinstance(value, FunctionType) or inspect.iscoroutinefunction(value) or _required(value):
+        return _is_composite(value) and not _is_base(value)
+    if not isinstance(value, FunctionType) or inspect.iscoroutinefunction(value):
         return False
     try:
         return get_type_hints(value).get("return") is Pipeline
@@ -143,7 +188,8 @@ def _is_target(value: Any, module: ModuleType) -> bool:
 
 def _is_base(cls: type) -> bool:
     owner = next((base for base in cls.__mro__ if "pipeline" in vars(base)), None)
-    return inspect.isabstract(cls) or (owner is not None and owner.__module__ == _EXPERIMENT_BASE)
+    protocol = getattr(cls, "_is_protocol", False)  # typing.is_protocol is of Python 3.13
+    return protocol or inspect.isabstract(cls) or (owner is not None and owner.__module__ == _EXPERIMENT_BASE)
 
 
 def _required(function: Any) -> list[str]:
@@ -156,6 +202,20 @@ def _required(function: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
+def _builder(maker: Any) -> CodeType | None:
+    code = getattr(getattr(maker, "pipeline", maker), "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _line(maker: Any) -> int:
+    if isinstance(maker, FunctionType):
+        return maker.__code__.co_firstlineno
+    try:
+        return inspect.getsourcelines(maker)[1]
+    except (OSError, TypeError):  # a class that was made by a call
+        return 1
+
+
 def _made(cls: type, file: str) -> object:
     if missing := _required(cls):
         raise UsageError(_needs_arguments(cls.__name__, missing, file))
@@ -163,7 +223,7 @@ def _made(cls: type, file: str) -> object:
         return cls()
 
 
-def _needs_arguments(name: str, missing: list[str], file: str) -> str:
+def _needs_arguments(name: str, missing: Sequence[str], file: str) -> str:
     return f'"{name}" in {file} needs arguments ({", ".join(missing)}): make it in a global variable and name that'
 
 

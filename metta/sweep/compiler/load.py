@@ -1,22 +1,23 @@
 """From a user's file to a module.
 
 A file is run like a module (`__name__` is not "__main__", so a guarded main part does not run) under a name of its own,
-with its folder on `sys.path`; a file inside a package becomes a part of it. Where the file would start a run, loading
-stops (compiler/loading.py). What it prints goes to standard error.
+with its folder on `sys.path`; a file inside a package becomes a part of it. Where the file, or a neighbour that it
+imports, would start a run, loading that one stops (compiler/loading.py). What it prints goes to standard error.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, TracebackType
 
-from metta.sweep.compiler.loading import RunReached, loading
+from metta.sweep.compiler.loading import RunReached, Stop, loading, note_stop
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, nearest
 from metta.sweep.errors import InternalError, MettaSweepError, UsageError
@@ -83,9 +84,10 @@ def user_module(path: str, packages: set[str] | None = None) -> Iterator[ModuleT
     shown = display_path(file)
     _check_source(file, path)
     root, name, package = _place(file)
-    arguments, search, imported = sys.argv, list(sys.path), set(sys.modules)
+    arguments, search, imported, neighbours = sys.argv, list(sys.path), set(sys.modules), _Neighbours(root)
     sys.argv = [file]
     sys.path.insert(0, root)
+    sys.meta_path.insert(0, neighbours)
     try:
         with user_code(shown, f"{os.path.basename(file)} does not import"):
             module = _run(file, name, package)
@@ -93,6 +95,7 @@ def user_module(path: str, packages: set[str] | None = None) -> Iterator[ModuleT
     finally:
         sys.argv = arguments
         sys.path[:] = search
+        sys.meta_path.remove(neighbours)
         if packages is not None and package is not None:
             packages.add(root)
         else:
@@ -140,12 +143,52 @@ def _place(file: str) -> tuple[str, str, str | None]:
 
 def _forget(root: str, kept: set[str]) -> None:
     """Unload what was imported from below the folder; not libraries that are installed there, nor ourselves."""
-    below = os.path.join(root, "")
     for name in set(sys.modules) - kept:
-        source = getattr(sys.modules[name], "__file__", None) or ""
-        ours = name.partition(".")[0] == "metta"
-        if source.endswith(".py") and source.startswith(below) and "site-packages" not in source and not ours:
+        if _is_neighbour(name, getattr(sys.modules[name], "__file__", None) or "", root):
             del sys.modules[name]
+
+
+def _is_neighbour(name: str, source: str, root: str) -> bool:
+    """Whether a module is the user's, below the folder: no library that is installed there, and none of ours."""
+    below, ours = source.startswith(os.path.join(root, "")), name.partition(".")[0] == "metta"
+    return below and source.endswith(".py") and "site-packages" not in source and not ours
+
+
+class _Neighbours:
+    """Finds the modules below a folder, so that a run in one of them stops that one alone."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader:
+            return None
+        if not _is_neighbour(name, spec.loader.path, self.root):
+            return None
+        spec.loader = _UpToRun(name, spec.loader.path)
+        return spec
+
+
+class _UpToRun(SourceFileLoader):
+    """What stands above a module's first run is what the module defines."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        try:
+            super().exec_module(module)
+        except RunReached as reached:
+            lines = list(_lines(reached, display_path(self.path)))
+            if lines and not (len(lines) == 1 and _ends_with(self.path, lines[0])):
+                note_stop(Stop(display_path(self.path), lines[0]))
+
+
+def _ends_with(file: str, line: int) -> bool:
+    """Whether the statement there is the last of the file, so that nothing behind its run is missed."""
+    with open(file, "rb") as opened:
+        last = ast.parse(opened.read()).body[-1]
+    return last.lineno <= line and isinstance(last, (ast.Expr, ast.Assign, ast.AnnAssign))
 
 
 def _run(file: str, name: str, package: str | None) -> ModuleType:
@@ -154,7 +197,7 @@ def _run(file: str, name: str, package: str | None) -> ModuleType:
         return known
     folders = [os.path.dirname(file)] if package == name else None
     spec = importlib.util.spec_from_file_location(
-        name, file, loader=SourceFileLoader(name, file), submodule_search_locations=folders
+        name, file, loader=_UpToRun(name, file), submodule_search_locations=folders
     )
     assert spec is not None
     assert spec.loader is not None
@@ -162,8 +205,6 @@ def _run(file: str, name: str, package: str | None) -> ModuleType:
     sys.modules[name] = module  # annotations and dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except RunReached:
-        pass  # what stands above the run is what the file defines
     except BaseException:
         del sys.modules[name]
         raise
@@ -174,10 +215,7 @@ def _known(file: str, name: str) -> ModuleType | None:
     """The module, if it was imported already, by its package or by a file before it."""
     parent = name.rpartition(".")[0]
     if parent:
-        try:
-            importlib.import_module(parent)
-        except RunReached:
-            raise ImportError(f"the package {parent} starts a run when it is imported") from None
+        importlib.import_module(parent)
     known = sys.modules.get(name)
     if known is None:
         return None
@@ -223,10 +261,13 @@ def _reason(error: BaseException, file: str) -> str:
 def _line(error: BaseException, file: str) -> int:
     if isinstance(error, SyntaxError) and error.filename is not None and display_path(error.filename) == file:
         return error.lineno or 1
-    line = 1
+    return next(reversed(list(_lines(error, file))), 1)
+
+
+def _lines(error: BaseException, file: str) -> Iterator[int]:
+    """The lines of the file that led to the error, the outermost first."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         if display_path(trace.tb_frame.f_code.co_filename) == file:
-            line = trace.tb_lineno
+            yield trace.tb_lineno
         trace = trace.tb_next
-    return line

@@ -1,7 +1,7 @@
 """A file that is loaded to be checked or drawn is run only up to the place where it would start a run.
 
 A script needs no `if __name__ == "__main__"` guard: what it defines above its first run is found, and the run is not
-started. Whatever starts a run asks `stop_if_loading` first.
+started. Whatever starts a run asks `stop_if_loading` first. Where that left something unread is noted: `noting_stops`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Stop(NamedTuple):
+    """Where loading a file stopped before its end: `file` as messages show it, `line` counted from 1."""
+
+    file: str
+    line: int
+
 
 _loading: ContextVar[bool] = ContextVar("_loading", default=False)
+_stops: ContextVar[dict[Stop, None] | None] = ContextVar("_stops", default=None)
 
 
 class RunReached(BaseException):
@@ -26,6 +35,24 @@ def loading() -> Iterator[None]:
         yield
     finally:
         _loading.reset(token)
+
+
+@contextmanager
+def noting_stops() -> Iterator[dict[Stop, None]]:
+    """Inside the block it is noted which files were not read to their end (in order, each once)."""
+    stops: dict[Stop, None] = {}
+    token = _stops.set(stops)
+    try:
+        yield stops
+    finally:
+        _stops.reset(token)
+
+
+def note_stop(stop: Stop) -> None:
+    """Tell whoever listens that the rest of a file was not read."""
+    stops = _stops.get()
+    if stops is not None:
+        stops[stop] = None
 
 
 def stop_if_loading(main: Coroutine[Any, Any, Any] | None = None) -> None:

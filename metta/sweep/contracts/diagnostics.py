@@ -42,7 +42,7 @@ CODES: dict[str, str] = {
     "duplicate-stage": "two stages of one level have the same name",
     "unstorable": "a checkpoint is asked for, and the data has no storable type",
     "timeout-isolates": "a time-out moves a synchronous stage to a worker process",
-    "not-loaded": "a file cannot be imported, so nothing in it is checked",
+    "not-loaded": "a file, or a part of it, cannot be loaded, so it is not checked",
     "no-pipeline": "a file was named and holds no pipeline",
     "recursive-pipeline": "a pipeline or an experiment contains itself",
 }

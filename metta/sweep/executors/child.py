@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from metta.sweep.errors import RunError, StageTimeout, UserError
+from metta.sweep.errors import RunError, StageTimeout, UserError, WorkerDied
 from metta.sweep.executors.base import Event, EventStream, Failed, Finished, Logged, Task
 from metta.sweep.executors.pool import WorkerPool
 from metta.sweep.executors.serial import UnstorableError
@@ -111,6 +111,8 @@ def _result(event: Event, name: str) -> Any:
         raise event.exception
     if isinstance(event.exception, UnstorableError):
         raise UserError(f'stage "{name}": {_EXPLANATION}; {event.message}') from event.exception
+    if isinstance(event.exception, WorkerDied) and not event.traceback:  # one that `fn` raised has a traceback
+        raise WorkerDied(f'stage "{name}": {event.message}', reason=event.reason.value)
     error = event.exception or RunError(f'stage "{name}": {event.message}')
     if event.traceback:
         error.add_note(f"In the worker process:\n\n{event.traceback.rstrip()}")

@@ -103,15 +103,20 @@ def as_metrics(value: object, metric_key: str) -> dict[str, float]:
     """What an objective returned or yielded, as metrics: a mapping as it is, a number under `metric_key`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or a value of the mapping is no number.
     """
-    metrics: Mapping[object, Any] = value if isinstance(value, Mapping) else {metric_key: value}
-    try:
-        return {str(name): float(number) for name, number in metrics.items()}
-    except (TypeError, ValueError):
-        raise UsageError(
-            f'the objective gave {value!r:.200}: expected a number, or a mapping such as {{"{metric_key}": 0.9}}'
-        ) from None
+    given: Mapping[object, Any] = value if isinstance(value, Mapping) else {metric_key: value}
+    metrics: dict[str, float] = {}
+    for name, number in given.items():
+        try:
+            metrics[str(name)] = float(number)
+        except (TypeError, ValueError):
+            if value is given:
+                wrong = f"{name!r} is {type(number).__name__}; expected a number for every name"
+            else:
+                wrong = f'expected a number, or a mapping such as {{"{metric_key}": 0.9}}'
+            raise UsageError(f"the objective gave {value!r:.200}: {wrong}") from None
+    return metrics
 
 
 def _run_generator(

@@ -41,7 +41,25 @@ class _Pickler(cloudpickle.Pickler):
             _send_by_value_if_not_importable(obj.__module__)
             if isinstance(obj, type):
                 _sent_classes.add(obj)
+        elif isinstance(obj, BaseException):
+            reduced = obj.__reduce_ex__(5)
+            if isinstance(reduced, tuple) and reduced[0] is type(obj):
+                return _rebuild_exception, (type(obj), reduced[1], obj.args), *reduced[2:]
         return super().reducer_override(obj)
+
+
+def _rebuild_exception(cls: type[BaseException], arguments: tuple[Any, ...], args: tuple[Any, ...]) -> BaseException:
+    """An exception from what its class is called with, and its `args`; its attributes follow.
+
+    What an exception keeps in `args` is often not what its own `__init__` wants: pickle then fails, or builds the
+    message twice.
+    """
+    try:
+        error = cls(*arguments)
+    except Exception:
+        error = cls.__new__(cls, *arguments)
+    error.args = args
+    return error
 
 
 class _KeepingUnpickler(pickle.Unpickler):

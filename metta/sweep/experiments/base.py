@@ -121,7 +121,8 @@ class Experiment(Generic[R]):
         from metta.sweep.pipeline.steps import StageView
 
         pipeline = self.pipeline()
-        return StageView(pipeline, self.run, self._signature(pipeline))
+        gives_whole = type(self).run is Experiment.run
+        return StageView(pipeline, self.run, self._signature(pipeline), gives_whole)
 
     def _signature(self, pipeline: Pipeline) -> Signature[Any]:
         from metta.sweep.contracts.signature import Kind, Parameter, Signature, signature_of

@@ -14,6 +14,8 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from metta.sweep.errors import RunError
@@ -25,12 +27,13 @@ class Job(Generic[T]):
     """A coroutine on the driver's loop.
 
     `outcome` is settled when the coroutine has really ended, clean-up included: a cancelled job is one
-    whose workers are gone.
+    whose workers are gone. `frames` is the traceback of its failure, as it was when it ended.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.outcome: Future[T] = Future()
+        self.frames: TracebackType | None = None
         self.observed = False
         self._task: asyncio.Task[T] | None = None
         self._cancelled = False
@@ -60,14 +63,17 @@ class Job(Generic[T]):
 
     def _begin(self, main: Coroutine[Any, Any, T]) -> None:
         self._task = asyncio.get_running_loop().create_task(_contained(main, self.name), name=self.name)
-        self._task.add_done_callback(self._settle)
+        self._task.add_done_callback(partial(self._settle, main))
         if self._cancelled:
             self._task.cancel()
 
-    def _settle(self, task: asyncio.Task[T]) -> None:
+    def _settle(self, main: Coroutine[Any, Any, T], task: asyncio.Task[T]) -> None:
+        main.close()  # cancelled before its first step, it would be reported as never awaited
         if task.cancelled():
+            self.observed = self.observed or self._cancelled  # whoever asked for it need not be told at exit
             self.outcome.set_exception(RunError(f'run "{self.name}" was cancelled'))
         elif (error := task.exception()) is not None:
+            self.frames = error.__traceback__
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(task.result())

@@ -253,13 +253,22 @@ class Ledger:
     def _launch(self, decision: Launch) -> list[Trial]:
         remaining = self.budget.remaining(self._spent)
         wanted = decision.count if remaining is None else min(decision.count, remaining)
-        suggested = self._optimizer.suggest(wanted) if wanted > 0 else []
-        if len(suggested) > wanted:
-            name = type(self._optimizer).__name__
-            raise UsageError(f"{name}.suggest({wanted}) returned {len(suggested)} trials: at most {wanted}")
+        suggested = self._suggestions(wanted) if wanted > 0 else []
         self._exhausted = len(suggested) < wanted
         self._spend(trials=len(suggested))
         return self._enroll(decision, suggested, decision.until)
+
+    def _suggestions(self, wanted: int) -> list[Trial]:
+        call = f"{type(self._optimizer).__name__}.suggest({wanted})"
+        suggested: object = self._optimizer.suggest(wanted)
+        if not isinstance(suggested, list | tuple):
+            raise UsageError(f"{call} gave {type(suggested).__name__}: expected a list of Trial")
+        for proposal in suggested:
+            if not isinstance(proposal, Trial):
+                raise UsageError(f"{call} gave {proposal!r:.100} in its list: expected Trial({{...}})")
+        if len(suggested) > wanted:
+            raise UsageError(f"{call} returned {len(suggested)} trials: at most {wanted}")
+        return list(suggested)
 
     def _fork(self, decision: Fork) -> list[Trial]:
         new = self._enroll(decision, [Trial(decision.params, parent=decision.parent)], decision.until)

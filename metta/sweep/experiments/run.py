@@ -63,7 +63,10 @@ class Run(Generic[T_co]):
         # Names with an underscore are how copy, pickle and notebooks probe an object: never wait for those.
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.value, name)
+        outcome = self._wait()
+        if hasattr(type(self), name):  # a property of ours has failed with an AttributeError: let it
+            return object.__getattribute__(self, name)
+        return getattr(self._finish(outcome), name)
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} "{self._job.name}": {self._state()}>'
@@ -87,7 +90,7 @@ class Run(Generic[T_co]):
                 "await it (`result = await experiment.run()`)"
             )
         try:
-            outcome = job.outcome.result()
+            error = job.outcome.exception()
         except KeyboardInterrupt:
             # Once: stop and clean up. Twice: the second one ends this wait too.
             job.cancel()
@@ -96,7 +99,9 @@ class Run(Generic[T_co]):
             raise
         finally:
             job.observe()
-        return outcome
+        if error is not None:
+            raise error.with_traceback(job.frames)  # without the frames of whoever has read it before
+        return job.outcome.result()
 
     async def _awaited(self) -> T_co:
         job = self._job
@@ -126,6 +131,9 @@ class OwnRun(Run[T_co], Generic[T_co, D]):
     else:
 
         def __getattr__(self, name):
+            if hasattr(type(self), name):  # a property has failed with an AttributeError: the run's, or its own
+                self._wait()
+                return object.__getattribute__(self, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __reduce__(self) -> tuple[Any, ...]:

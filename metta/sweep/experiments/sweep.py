@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import re
 import secrets
@@ -73,7 +74,7 @@ class SweepExperiment(Experiment[SweepResult]):
         store: a folder for the trials' saved states and logs; None for one that is removed afterwards.
 
     Raises:
-        UsageError: an argument is none of these.
+        UsageError: an argument is none of these, or the function cannot be called with one argument.
     """
 
     def __init__(
@@ -238,9 +239,27 @@ class SweepExperiment(Experiment[SweepResult]):
 def _base(base: object) -> Experiment[Any] | Objective:
     if isinstance(base, type) and issubclass(base, Experiment):
         return base()
-    if isinstance(base, Experiment) or callable(base):
+    if isinstance(base, Experiment):
+        return base
+    if callable(base):
+        _check_callable_with_trial(base)
         return base
     raise UsageError(f"base_experiment={base!r}: expected a function of a trial, an Experiment class or an Experiment")
+
+
+def _check_callable_with_trial(objective: Objective) -> None:
+    try:
+        signature = inspect.signature(objective)
+    except (TypeError, ValueError):  # written in C, and does not say
+        return
+    try:
+        signature.bind(Trial({}))
+    except TypeError as error:
+        name = getattr(objective, "__name__", type(objective).__name__)
+        raise UsageError(
+            f"the objective {name}{signature} cannot be called with a trial: {error}; "
+            "it takes one argument: def objective(trial): ..."
+        ) from None
 
 
 def _objective(base: Experiment[Any] | Objective) -> Objective:

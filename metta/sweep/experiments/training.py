@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.errors import UsageError
@@ -65,7 +66,7 @@ class TrainingExperiment(Experiment[TrainingResult]):
         name: for messages and drawings.
 
     Raises:
-        UsageError: a value is not positive.
+        UsageError: a value is no number, or not positive.
     """
 
     max_epochs: int = 10
@@ -80,8 +81,9 @@ class TrainingExperiment(Experiment[TrainingResult]):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"TrainingExperiment({field}={value!r}): expected a whole number above 0")
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"TrainingExperiment(learning_rate={self.learning_rate!r}): expected a number above 0")
+        rate: object = self.learning_rate
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < math.inf:
+            raise UsageError(f"TrainingExperiment(learning_rate={rate!r}): expected a number above 0")
 
     def pipeline(self) -> Pipeline:
         """Load the data, build or restore the network, train epoch by epoch, test.

@@ -79,7 +79,7 @@ class RetryPolicy:
     on: tuple[type[BaseException], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
             raise UsageError(f"RetryPolicy counts attempts: max_attempts is an int >= 1, found {self.max_attempts!r}")
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise UsageError(

@@ -100,7 +100,8 @@ def read_stage(
         return StageStep(name, None, None, view.pipeline, read, site)
     if isinstance(view.call, functools.partial):
         _check_bound(name, view.call, site, argument)
-    return StageStep(name, view.call, view.signature, view.pipeline, read, site, over, max_parallel)
+    call, signature = view.call, view.signature
+    return StageStep(name, call, signature, view.pipeline, read, site, over, max_parallel, gives_whole=view.gives_whole)
 
 
 def _no_source(name: str, over: object) -> Problem:
@@ -274,11 +275,24 @@ def read_parallel(arms: Sequence[Any] | Mapping[str, Any], site: Site) -> Parall
         )
         return _any_stage("parallel", site)
     if isinstance(arms, Mapping):
-        settle([(None, _reserved(str(name), "a field").on(0)) for name in arms if not _is_field_name(name)], site)
+        settle([(None, _no_key(name).on(0)) for name in arms if not _is_field_name(name)], site)
         targets = {str(name): arm for name, arm in arms.items()}
     else:
         targets = {f"arm {i}": arm for i, arm in enumerate(arms)}
     return ParallelStep("parallel", {name: read_arm(name, arm, site, 0) for name, arm in targets.items()}, keyed, site)
+
+
+def _no_key(name: object) -> Problem:
+    if isinstance(name, str):
+        return _reserved(name, "a field")
+    found = summarize(name, 60)
+    return Problem(
+        "reserved-name",
+        f"the keys of a parallel mapping are the names of fields; found {found}",
+        expected="a string",
+        found=found,
+        remedy="name each arm after the field it gives, or pass a list",
+    )
 
 
 def _is_field_name(name: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ForwardRef
 
 from metta.sweep.contracts import flow
 from metta.sweep.contracts.flow import EMPTY, Binding, Keyword, Output, PersistentMap, Positional, Problem, Shape, State
@@ -146,22 +146,25 @@ def _stage(cursor: Cursor, step: StageStep, report: Report) -> Cursor:
     if step.call is None:
         assert step.nested is not None
         return _nested_stage(cursor, step, settings, names, report)
+    _tell_unresolved(step, report)
     if step.over is not None:
         return _map(cursor, step, settings, names, report)
     binding, problems = flow.bind(step.name, step.signature, settings, state, ORACLE)
     returns = _returned(step.signature, binding, state)
     contract = None if through is None else through.contract
+    drawn = None
+    if step.nested is not None:
+        # An experiment: its own graph is checked where it is defined, and drawn here.
+        inside = step.nested
+        drawn = replay(inside._steps(), start_state(inside._standing_inputs()), (), lambda _step, _problem: None)
+        if step.gives_whole:
+            returns = _given(step, returns, drawn.end, report)
     out, more = flow.output(step.name, returns, contract, ORACLE)
     for problem in (*problems, *more):
         report(step, problem)
     after = _after(step, out, state, report)
     if through is not None and through.hooks:
         check_hooks(step, through, out, state, ORACLE, lambda p: report(step, p))
-    drawn = None
-    if step.nested is not None:
-        drawn = replay(
-            step.nested._steps(), start_state(step.nested._standing_inputs()), (), lambda _step, _problem: None
-        )
     return _push(cursor, StagePlan(step, binding, out, state, after, drawn), after, names)
 
 
@@ -187,6 +190,48 @@ def _returned(
         if actual is not None and argument.parameter.type is not None:
             pairs.append((argument.parameter.type, actual))
     return ORACLE.resolve(returns, pairs)
+
+
+def _tell_unresolved(step: StageStep, report: Report) -> None:
+    """A note for an annotation that names nothing: what it says is not checked."""
+    if step.signature is None:
+        return
+    for parameter in step.signature.parameters:
+        if type(parameter.type) is ForwardRef:
+            report(step, _unresolved(step.name, f"the annotation of {parameter.name}", parameter.type))
+    if type(step.signature.returns) is ForwardRef:
+        report(step, _unresolved(step.name, "the return annotation", step.signature.returns))
+
+
+def _unresolved(stage: str, what: str, reference: ForwardRef) -> Problem:
+    name = reference.__forward_arg__
+    return Problem(
+        "untyped-stage",
+        f'{what} of stage "{stage}" names "{name}", which is not known at run time: it is not checked',
+        expected="a name that can be found in the module of the stage",
+        found=name,
+        remedy=f'correct "{name}", or import it outside `if TYPE_CHECKING:`',
+        note=True,
+    )
+
+
+def _given(step: StageStep, declared: Any | None, end: State[Any], report: Report) -> Any | None:
+    """What an experiment gives: the final whole of its pipeline, which has to fit what the class declares."""
+    found = flow.whole(end, ORACLE)
+    if found is None or declared is None or ORACLE.is_any(declared):
+        return declared if found is None else found
+    if ORACLE.is_assignable(found, declared) is False:
+        expected, given = ORACLE.describe(declared), ORACLE.describe(found)
+        problem = Problem(
+            "stage-output",
+            f'experiment "{step.name}" declares {expected}; its pipeline ends with {given}',
+            expected=expected,
+            found=given,
+            remedy=f"declare class ...(Experiment[{given}]), or end the pipeline with {expected}",
+            argument=1,
+        )
+        report(step, problem)
+    return declared
 
 
 def _is_generic(tp: Any) -> bool:

@@ -21,11 +21,13 @@ class StageView(NamedTuple):
         pipeline: its own graph: replayed in place (`call` is None), or only drawn.
         call: what runs instead of the graph (an experiment's run); its signature says what it takes and gives.
         signature: of `call`.
+        gives_whole: the call gives the final whole of `pipeline`, so that its declared type can be compared.
     """
 
     pipeline: Pipeline | None
     call: Callable[..., Any] | None = None
     signature: Signature[Any] | None = None
+    gives_whole: bool = False
 
 
 class Composite(Protocol):
@@ -57,6 +59,7 @@ class StageStep:
     over: str | None = None
     max_parallel: int | None = None
     through: Through | None = None
+    gives_whole: bool = False
 
     def with_through(self, through: Through) -> StageStep:
         """The step with its `.through` (written out: `dataclasses.replace` takes ten times as long)."""
@@ -70,6 +73,7 @@ class StageStep:
             self.over,
             self.max_parallel,
             through,
+            self.gives_whole,
         )
 
 

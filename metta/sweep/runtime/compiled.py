@@ -90,13 +90,13 @@ class CompiledGraph:
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run without checking the inputs, for use inside training code; blocks."""
         if self.is_async:
             return _block(self.function(*args, **kwargs))
         return self.function(*args, **kwargs)
 
-    def run(self, *args: Any, **inputs: Any) -> Any:
+    def run(self, /, *args: Any, **inputs: Any) -> Any:
         """Check the inputs, run and return the final whole. Blocks, also where an event loop is running.
 
         Args:
@@ -110,7 +110,7 @@ class CompiledGraph:
         self._begin(args, inputs)
         return self(*args, **inputs)
 
-    async def arun(self, *args: Any, **inputs: Any) -> Any:
+    async def arun(self, /, *args: Any, **inputs: Any) -> Any:
         """Like `run`, without blocking the event loop: sync stages run in threads."""
         self._begin(args, inputs)
         if self.is_async:

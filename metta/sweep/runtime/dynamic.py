@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import iscoroutinefunction
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from metta.sweep.compiler.codegen import Symbol, has_membrane
@@ -266,6 +267,9 @@ def absorb(state: RunState, contract: Positional[Any] | Keyword[Any] | None, sha
         return with_fields(state, dict(zip(contract.fields, values, strict=True)))
     if shape is Shape.KEEP or data is None:
         return state
+    if isinstance(data, CoroutineType):
+        data.close()
+        raise ContractViolation("a stage gave a coroutine: make it async, or annotate what it returns", data=data)
     if isinstance(data, Context):
         return RunState(data._asdict())
     return of_value(data)

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
-from types import ModuleType
+from types import CoroutineType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from metta.sweep.compiler.codegen import Module, Symbol
@@ -17,7 +17,7 @@ from metta.sweep.compiler.graph import Node
 from metta.sweep.compiler.liveness import keeps
 from metta.sweep.compiler.lower import given_by, leaving
 from metta.sweep.contracts.records import build, replace, replacer
-from metta.sweep.errors import LoopLimitExceeded
+from metta.sweep.errors import ContractViolation, LoopLimitExceeded
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
 from metta.sweep.runtime.shaping import UNSET, ContractShaping, ElementShaping, NestedShaping, PlainShaping, view
@@ -112,6 +112,8 @@ def _object(symbol: Symbol) -> Any:
     if symbol.kind == "constant":
         return symbol.value
     assert node is not None
+    if symbol.kind == "condition":
+        return _truth(node.id, symbol.value)
     if symbol.kind == "record":
         return partial(build, symbol.value)
     if symbol.kind == "replacer":
@@ -122,6 +124,25 @@ def _object(symbol: Symbol) -> Any:
         shaping = shaping_of(node)
         return lambda raw: shaping.leave(shaping.enter(raw))
     return symbol.value
+
+
+def _truth(where: str, condition: Callable[..., Any]) -> Callable[[Any], bool]:
+    """A condition whose answer is looked at: a coroutine or a function is true whatever it would have said."""
+
+    def checked(whole: Any) -> bool:
+        answer = condition(whole)
+        if answer is True or answer is False:
+            return bool(answer)
+        if isinstance(answer, CoroutineType):
+            answer.close()
+        if isinstance(answer, (CoroutineType, FunctionType, MethodType)):
+            kind = "coroutine" if isinstance(answer, CoroutineType) else "function"
+            raise ContractViolation(
+                f"the condition of {where} gave a {kind}: it has to give a truth value", stage=where
+            )
+        return bool(answer)
+
+    return checked
 
 
 def _limit(loop: str, limit: int, context: Any) -> LoopLimitExceeded:

@@ -37,6 +37,7 @@ class ContractShaping:
         self._contract = out.contract
         self._shape = out.shape
         self._deep = validate_type == "deep"
+        self._never = validate_type is False
         self._check = not out.proven if validate_type == "auto" else bool(validate_type)
         self._names = tuple(out.contract.fields) if isinstance(out.contract, Keyword) else ()
 
@@ -73,7 +74,7 @@ class ContractShaping:
 
     def recheck(self, data: Any) -> None:
         if isinstance(self._contract, Positional):
-            wrong = check_value(data, self._contract.type, deep=self._deep)
+            wrong = None if self._never else check_value(data, self._contract.type, deep=self._deep)
         elif not isinstance(data, Context):
             wrong = f"expected a Context with {', '.join(self._names)}, found {type(data).__name__}"
         else:
@@ -81,7 +82,7 @@ class ContractShaping:
             missing = [name for name in self._names if name not in values]
             wrong = f"it has no {', '.join(missing)}" if missing else None
             for name, tp in self._contract.fields.items():
-                if wrong is None and tp is not None:
+                if wrong is None and tp is not None and not self._never:
                     wrong = check_value(values[name], tp, deep=self._deep, path=name)
         if wrong is not None:
             raise self._violation(wrong, data, " after its hooks")

@@ -168,7 +168,7 @@ def _extra(
     others = {name: setting for name, setting in settings.items() if name not in names}
     rest = next((p for p in parameters if p.kind is Kind.VAR_KEYWORD), None)
     if signature is not None and rest is None:
-        problems += _unknown_settings(stage, names, others)
+        problems += _unknown_settings(stage, names, others, oracle)
         return ()
     found: list[Argument[T]] = []
     for name, setting in others.items():
@@ -181,7 +181,9 @@ def _extra(
     return tuple(found)
 
 
-def _unknown_settings(stage: str, names: list[str], settings: Mapping[str, Setting]) -> list[Problem]:
+def _unknown_settings(
+    stage: str, names: list[str], settings: Mapping[str, Setting], oracle: TypeOracle[T]
+) -> list[Problem]:
     problems = []
     for name, setting in settings.items():
         if setting.at == "stage":
@@ -190,7 +192,10 @@ def _unknown_settings(stage: str, names: list[str], settings: Mapping[str, Setti
         else:
             code = "unknown-hook"
             message = f'"{name}" is no hook and no parameter of stage "{stage}"'
-            message += did_you_mean(name, [*HOOK_NAMES, *names])
+            near = did_you_mean(name, [*HOOK_NAMES, *names])
+            if not near and setting.rename is None:
+                near = f", and {oracle.describe_value(setting.value)} is no type for a field"
+            message += near
         problems.append(
             Problem(
                 code,
@@ -459,6 +464,15 @@ def _missing_field(
     of = "" if record is None else f" of {typed(record.name, record.type, oracle)}"
     since = f' since stage "{state.replaced_by}" replaced it' if state.replaced_by else ""
     first = missing[0][0].name
+    if missing[0][0].kind is Kind.POSITIONAL_ONLY:
+        return Problem(
+            "missing-field",
+            f'stage "{stage}" takes the context as a whole as {wanted[0]}, which is positional-only; '
+            f"the context has {found}{since}",
+            expected=wanted[0],
+            found=found,
+            remedy=f'drop the "/" behind "{first}", so that it takes the field of its name',
+        )
     return Problem(
         "missing-field",
         f'stage "{stage}" needs field{"s" if len(wanted) > 1 else ""} {shown}{of}; '

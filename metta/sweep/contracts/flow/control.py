@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TypeVar
 
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.output import fits_in_value, same_type
+from metta.sweep.contracts.flow.output import fits_in_value, not_rebuilt, same_type
 from metta.sweep.contracts.flow.problems import Problem, context_text, describe, did_you_mean
 from metta.sweep.contracts.flow.state import Field, PersistentMap, State
 
@@ -280,6 +280,10 @@ def nested_effect(
                     )
                 )
                 continue
+        problem = not_rebuilt(stage, name, outer, oracle)
+        if problem is not None:
+            problems.append(problem)
+            continue
         leaving.append(name)
         pure = pure and before is not None and fits_in_value(name, before, outer, oracle)
         if before is None:

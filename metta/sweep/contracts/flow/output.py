@@ -243,20 +243,25 @@ def _rebinding(
             argument=name,
             at="through",
         )
-    if name in state.own and state.has_value and state.value is not None:
-        reason = oracle.unreplaceable(state.value, name)
-        if reason:
-            record = oracle.describe(state.value)
-            return Problem(
-                "field-redefined",
-                f'stage "{stage}" rebinds "{name}" of {record}, which cannot be rebuilt: {reason}',
-                expected="a field that can be replaced",
-                found=reason,
-                remedy=f"use another name, or replace the context with a new {record}",
-                argument=name,
-                at="through",
-            )
-    return None
+    problem = not_rebuilt(stage, name, state, oracle)
+    return None if problem is None else problem.on(name, "through")
+
+
+def not_rebuilt(stage: str, name: str, state: State[T], oracle: TypeOracle[T]) -> Problem | None:
+    """`field-redefined` where a field of the value is set again and the value cannot be built with another one."""
+    if name not in state.own or not state.has_value or state.value is None:
+        return None
+    reason = oracle.unreplaceable(state.value, name)
+    if not reason:
+        return None
+    record = oracle.describe(state.value)
+    return Problem(
+        "field-redefined",
+        f'stage "{stage}" rebinds "{name}" of {record}, which cannot be rebuilt: {reason}',
+        expected="a field that can be replaced",
+        found=reason,
+        remedy=f"use another name, or replace the context with a new {record}",
+    )
 
 
 def same_type(one: T, other: T, oracle: TypeOracle[T]) -> bool:

@@ -1,0 +1,172 @@
+"""What people who met the language for the first time ran into."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+import pytest
+
+from metta.sweep import Context, ContractError, ContractViolation, Experiment, Pipeline, RetryPolicy
+from metta.sweep.errors import UsageError
+
+
+def up(n: int) -> int:
+    return n + 1
+
+
+def code_of(make: Callable[[], object]) -> str:
+    with pytest.raises(ContractError) as raised:
+        make()
+    (found,) = raised.value.diagnostics
+    return f"{found.code}: {found.message}"
+
+
+async def falsehood(whole: Any) -> bool:
+    await asyncio.sleep(0)
+    return False
+
+
+@pytest.mark.parametrize("condition", [lambda ctx: falsehood(ctx), lambda ctx: falsehood])
+@pytest.mark.parametrize("kind", ["branch", "loop", "until"])
+def test_a_condition_that_is_always_true_is_noticed_when_it_runs(condition: Any, kind: str) -> None:
+    start = Pipeline(n=int)
+    pipeline = {
+        "branch": start.conditional(condition, Pipeline().stage("up", up).through(n=int)),
+        "loop": start.loop_while(condition, max_iterations=3).stage("up", up).through(n=int).end_loop(),
+        "until": start.loop_while().stage("up", up).through(n=int).end_loop(until=condition),
+    }[kind]
+    with pytest.raises(ContractViolation, match=r"gave a (coroutine|function): it has to give a truth value"):
+        pipeline.compile().run(n=1)
+
+
+def test_a_lambda_around_an_async_function_is_noticed_when_it_runs() -> None:
+    pipeline = Pipeline(n=int).stage("fetch", lambda n: falsehood(n))
+    with pytest.raises(ContractViolation, match="gave a coroutine"):
+        pipeline.compile().run(n=1)
+
+
+def test_an_experiment_gives_what_its_pipeline_ends_with() -> None:
+    class Text(Experiment[float]):
+        def pipeline(self) -> Pipeline:
+            return Pipeline().stage("text", self.text).through(str)
+
+        def text(self) -> str:
+            return "text"
+
+    class Plain(Experiment):
+        def pipeline(self) -> Pipeline:
+            return Pipeline().stage("text", self.text).through(str)
+
+        def text(self) -> str:
+            return "text"
+
+    wrong = code_of(lambda: Pipeline().stage("e", Text()).through(score=float))
+    assert wrong == 'stage-output: experiment "e" declares float; its pipeline ends with str'
+    wrong = code_of(lambda: Pipeline().stage("e", Plain()).through(score=float))
+    assert wrong == 'stage-output: stage "e" returns str; its contract is score: float'
+    assert Pipeline().stage("e", Plain()).through(text=str).compile().run().text == "text"
+
+
+def test_no_type_check_at_all() -> None:
+    pipeline = Pipeline(n=int).stage("up", up).through(int, validate_type=False, transform=lambda data: "text")
+    assert pipeline.compile().run(n=1) == "text"
+    checked = Pipeline(n=int).stage("up", up).through(int, transform=lambda data: "text")
+    with pytest.raises(ContractViolation, match="after its hooks"):
+        checked.compile().run(n=1)
+
+
+def test_a_positional_only_parameter_does_not_take_a_field() -> None:
+    def scale(n: int, /) -> float:
+        return n / 2
+
+    wrong = code_of(lambda: Pipeline(n=int).stage("scale", scale).through(half=float))
+    assert wrong == (
+        'missing-field: stage "scale" takes the context as a whole as n: int, which is positional-only; '
+        "the context has n: int"
+    )
+
+
+def test_a_value_of_a_field_instead_of_its_type() -> None:
+    wrong = code_of(lambda: Pipeline(n=int).stage("up", up).through(rows=[int]))
+    assert wrong.startswith('unknown-hook: "rows" is no hook and no parameter of stage "up", and list of 1 (type)')
+    assert wrong.endswith("is no type for a field")
+
+
+def test_builtins_take_the_value() -> None:
+    assert Pipeline(str).stage("number", float).compile().run("3.5") == 3.5
+    assert Pipeline(list[int]).stage("fixed", tuple).compile().run([1]) == (1,)
+
+
+def test_an_input_may_be_called_self() -> None:
+    def own(self: int) -> int:
+        return self
+
+    graph = Pipeline(self=int).stage("own", own).through(int).compile()
+    assert graph.run(self=3) == graph(self=3) == asyncio.run(graph.arun(self=3)) == 3
+
+
+def test_a_nested_pipeline_with_a_time_out() -> None:
+    inner = Pipeline(n=int).stage("up", up).through(m=int)
+    graph = Pipeline(n=int).stage("inner", inner).through(m=int, timeout=60).compile()
+    assert graph.run(n=1).m == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: Pipeline(n=int).map("m", up, over=[1, 2]),  # type: ignore[arg-type]
+            'map-source: map "m" runs over the field that over= names',
+        ),
+        (
+            lambda: Pipeline(n=int).parallel({1: up}),  # type: ignore[dict-item]
+            "reserved-name: the keys of a parallel mapping are the names",
+        ),
+        (lambda: Pipeline(n=int).parallel({"log": up}), 'reserved-name: "log" cannot be a field'),
+    ],
+)
+def test_arguments_of_the_wrong_kind(call: Callable[[], object], message: str) -> None:
+    assert code_of(call).startswith(message)
+
+
+def test_a_retry_policy_says_what_it_takes() -> None:
+    with pytest.raises(UsageError, match="backoff"):
+        RetryPolicy(backoff=3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="max_attempts is an int >= 1"):
+        RetryPolicy(max_attempts=True)
+
+
+def test_an_empty_pipeline_is_named_after_its_variable() -> None:
+    nothing = Pipeline()
+    assert nothing.compile().name.endswith("test_an_empty_pipeline_is_named_after_its_variable")
+
+
+def test_an_annotation_that_names_nothing_is_a_note() -> None:
+    def train(rate: "Rate") -> "Weight":  # type: ignore[name-defined]  # noqa: F821, UP037
+        return rate
+
+    notes = Pipeline(rate=float).stage("train", train).through(weight=float).compile().notes
+    assert [note.message for note in notes] == [
+        'the annotation of rate of stage "train" names "Rate", which is not known at run time: it is not checked',
+        'the return annotation of stage "train" names "Weight", which is not known at run time: it is not checked',
+    ]
+
+
+OddKeys = TypedDict("OddKeys", {"class": int, "value": int, "field0": int, "field1": int})
+
+
+def test_fields_called_like_our_own_variables() -> None:
+    """An inlined pipeline has variables of its own; those of fields and of the value never meet."""
+
+    def give(n: int) -> OddKeys:
+        return {"class": n, "value": n + 1, "field0": n + 2, "field1": n + 3}
+
+    def read(value: int, field0: int, field1: int, ctx: Context) -> int:
+        return 1000 * value + 100 * field0 + 10 * field1 + int(ctx.get("class"))
+
+    inner = Pipeline(n=int).stage("give", give).through(OddKeys).stage("read", read).through(total=int)
+    outer = Pipeline(n=int).stage("inner", inner).through(total=int)
+    assert outer.compile().run(n=1).total == 2341
+    assert inner.compile().run(n=1).total == 2341
