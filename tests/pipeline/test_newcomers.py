@@ -170,3 +170,24 @@ def test_fields_called_like_our_own_variables() -> None:
     outer = Pipeline(n=int).stage("inner", inner).through(total=int)
     assert outer.compile().run(n=1).total == 2341
     assert inner.compile().run(n=1).total == 2341
+
+
+OURS = ["passes1", "n1_x", "field0", "more", "value", "result", "entry1", "state", "Context", "run", "x", "given"]
+
+
+@pytest.mark.parametrize("name", [*OURS, "_value", "_builtins__", "_name__", "a\nb", "#", "é", "1", "\ud800"])
+def test_stages_called_like_what_the_generated_code_defines(name: str) -> None:
+    inner = Pipeline(x=int).stage(name, lambda x: x + 1).through(y=int)
+    pipeline = (
+        Pipeline(x=int)
+        .stage(name, lambda x: x + 1)
+        .through(x=int)
+        .loop_while(lambda ctx: ctx.x < 5, max_iterations=9)
+        .stage("next" + name, lambda x: x + 1)
+        .through(x=int)
+        .end_loop()
+        .stage("inner", inner)
+        .through(y=int)
+        .stage("again", Pipeline().stage(name, lambda x: x + 2).through(z=int))
+    )
+    assert pipeline.compile().run(x=0)._asdict() == {"x": 5, "y": 6, "z": 7}

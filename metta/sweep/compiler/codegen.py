@@ -60,7 +60,7 @@ class SymbolTable:
     def add(self, hint: str, symbol: Symbol) -> str:
         """Record a symbol under a name made from `hint` ("train" becomes "_train")."""
         name = base = "_" + (hint if _is_plain(hint) else re.sub(r"\W", "_", hint, flags=re.ASCII).strip("_"))
-        if _NUMBERED.match(base):
+        if _NUMBERED.match(base) or (base.startswith("__") and base.endswith("__")):
             name = base = "_" + base
         count = 1
         while name in self.found or name in self._taken:
