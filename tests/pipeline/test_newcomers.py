@@ -191,3 +191,25 @@ def test_stages_called_like_what_the_generated_code_defines(name: str) -> None:
         .stage("again", Pipeline().stage(name, lambda x: x + 2).through(z=int))
     )
     assert pipeline.compile().run(x=0)._asdict() == {"x": 5, "y": 6, "z": 7}
+
+
+def test_an_optional_input_is_no_field_even_if_a_field_has_its_name() -> None:
+    """The first step of a loop's body reads the input on every pass; the field of its name is another thing."""
+    seen: list[str] = []
+
+    def read(a: int, b: str = "own") -> None:
+        seen.append(b)
+
+    def give() -> tuple[str, int]:
+        return "field", len(seen)
+
+    pipeline = (
+        Pipeline()
+        .loop_while(lambda ctx: len(seen) < 3)
+        .stage("read", read)
+        .stage("give", give)
+        .through(b=str, n=int)
+        .end_loop()
+    )
+    result = pipeline.compile().run(a=1, b="input")
+    assert (seen, result.b, result.n) == (["input"] * 3, "field", 3)

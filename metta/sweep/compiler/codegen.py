@@ -170,8 +170,11 @@ class _Writer:
         """The inputs by name; a name that no parameter can have is taken out of the keywords."""
         parameters = [scope[name] for name in required if scope[name] == name]
         parameters += [f"{name}=_UNSET" for name in optional if scope[name] == name]
+        for name in optional:
+            if scope[name] == name:
+                self._line(f"{scope[_input(name)]} = {name}")
         odd = [(name, f"_more[{name!r}]") for name in required if scope[name] != name]
-        odd += [(name, f"_more.get({name!r}, _UNSET)") for name in optional if scope[name] != name]
+        odd += [(_input(name), f"_more.get({name!r}, _UNSET)") for name in optional if scope[name] != name]
         for name, expression in odd:
             self._line(f"{scope[name]} = {expression}")
         return [*parameters, "**_more"] if odd else parameters
@@ -232,7 +235,7 @@ class _Writer:
         for index, argument in enumerate(arguments):
             parameter = argument.parameter
             if argument.how is How.MAYBE_FIELD or argument.how is How.INPUT:
-                given.append(f"{parameter.name}={scope[argument.names[0]]}")
+                given.append(f"{parameter.name}={scope[_key(argument)]}")
                 positional = False
                 continue
             expression = self._argument(node, argument, scope)
@@ -406,7 +409,7 @@ class _Writer:
         for argument in arguments:
             name = argument.parameter.name
             if argument.how is How.MAYBE_FIELD or argument.how is How.INPUT:
-                rest.append(f"**_given({name}={scope[argument.names[0]]})")
+                rest.append(f"**_given({name}={scope[_key(argument)]})")
             elif argument.parameter.kind is Kind.POSITIONAL_ONLY:
                 rest.append(self._argument(node, argument, scope))
             else:
@@ -491,7 +494,7 @@ class _Writer:
         arms = []
         for region in node.regions:
             inner = _Scope()
-            needed = sorted(n for n in self._live.entry[node.id, region.label] if _is_given(n, plan.before))
+            needed = _given_names(self._live.entry[node.id, region.label], plan.before)
             name = self._symbols.add(f"{node.name}_{region.label}", Symbol("function", node))
             parameters = [inner[n] for n in needed]
             is_async = self._function(name, parameters, region, inner, self._whole(region.end, inner))
@@ -518,16 +521,18 @@ class _Writer:
         live = self._live.entry[node.id, "nested"]
         given: dict[str, str]
         if plan.arguments is None:
-            given = {n: scope[n] for n in sorted(live) if _is_given(n, plan.before)}
+            given = {n: scope[n] for n in _given_names(live, plan.before)}
         else:
             given = {}
             for argument in plan.arguments:
                 name = VALUE if argument.parameter.kind is Kind.POSITIONAL_ONLY else argument.parameter.name
+                if name in body.start.optional:
+                    name = _input(name)
                 if argument.how is How.MAYBE_FIELD or argument.how is How.INPUT:
-                    given[name] = scope[argument.names[0]]
+                    given[name] = scope[_key(argument)]
                 else:
                     given[name] = self._argument(node, argument, scope)
-            given.update((name, "_UNSET") for name in body.start.optional if name not in given)
+            given.update((_input(name), "_UNSET") for name in body.start.optional if _input(name) not in given)
         if hooked:
             self._hooked_nested(node, plan, body, given, _Scope(prefix), scope)
             return
@@ -582,9 +587,26 @@ class _Writer:
         self._depth -= 1
 
 
-def _is_given(name: str, state: State[Any]) -> bool:
-    """Whether a function that begins in this context is given the name from around it."""
-    return state.has_value if name == VALUE else name in state.fields or name in state.optional
+def _input(name: str) -> str:
+    """The key of an optional input in a scope: it is no field, and a field may get its name later."""
+    return f"?{name}"
+
+
+def _key(argument: Argument[Any]) -> str:
+    """What an argument that may be missing reads."""
+    (name,) = argument.names
+    return _input(name) if argument.how is How.INPUT else name
+
+
+def _given_names(live: Iterable[str], state: State[Any]) -> list[str]:
+    """The keys that a function which begins in this context is given from around it."""
+    found = []
+    for name in sorted(live):
+        if name in state.optional:
+            found.append(_input(name))
+        elif state.has_value if name == VALUE else name in state.fields:
+            found.append(name)
+    return found
 
 
 def _lost(arm: State[Any], after: State[Any]) -> list[str]:
