@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from metta.sweep.compiler.dynamic_codegen import generate_dynamic
 from metta.sweep.contracts.flow import State
 from metta.sweep.pipeline.replay import ORACLE
 from metta.sweep.runtime.link import link
+from tests.recorder import Recorder as Recorder
 
 
 def run(pipeline: Pipeline, *args: Any, **inputs: Any) -> Any:
@@ -63,21 +64,3 @@ def value(pipeline: Pipeline) -> str | None:
     """The type of the value at the end; None where there is no value."""
     state = end(pipeline)
     return ORACLE.describe(state.value) if state.has_value else None
-
-
-class Recorder:
-    """Callables that write down what they were given."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-
-    def hook(self, name: str, result: Any = None) -> Callable[..., Any]:
-        def call(*data: Any) -> Any:
-            self.calls.append((name, *data))
-            return result(*data) if callable(result) else result
-
-        return call
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, *_ in self.calls]

@@ -8,26 +8,9 @@ from typing import Any, TypeAlias
 
 from metta.sweep.errors import ContractViolation
 from metta.sweep.runtime.membrane import HookedStage, async_membrane, sync_membrane
+from tests.recorder import Recorder as Recorder
 
 Runner: TypeAlias = Callable[..., Any]
-
-
-class Recorder:
-    """Hooks that write down their name and what they were given."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-
-    def hook(self, name: str, result: Any = None) -> Callable[..., Any]:
-        def call(*data: Any) -> Any:
-            self.calls.append((name, *data))
-            return result(*data) if callable(result) else result
-
-        return call
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, *_ in self.calls]
 
 
 class IntShaping:

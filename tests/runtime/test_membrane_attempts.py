@@ -12,7 +12,8 @@ import pytest
 from metta.sweep.errors import ContractViolation, InternalError, UsageError
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.hooks import Backoff, RetryPolicy
-from metta.sweep.runtime.membrane import storeless_hooks, sync_membrane
+from metta.sweep.runtime.membrane import sync_membrane
+from metta.sweep.runtime.stage_hooks import storeless_hooks
 from tests.runtime.crossing import IntShaping, Recorder, Runner, hooked, run_sync
 
 Through = Callable[..., Runner]

@@ -14,11 +14,12 @@ from metta.sweep.compiler.graph import Graph
 from metta.sweep.compiler.loading import stop_if_loading
 from metta.sweep.compiler.lower import lower
 from metta.sweep.contracts.diagnostics import Diagnostic
-from metta.sweep.contracts.flow import NEED_STORE, Positional
+from metta.sweep.contracts.flow import Positional
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation, UsageError
 from metta.sweep.pipeline.reporting import is_collecting
 from metta.sweep.runtime.link import link
+from metta.sweep.runtime.stage_hooks import storeless_hooks
 
 if TYPE_CHECKING:
     from metta.sweep.pipeline.builder import Pipeline
@@ -130,7 +131,7 @@ class CompiledGraph:
         found: dict[str, None] = {}
         for node in self.graph.walk():
             for hooks in (node.hooks, *node.global_hooks):
-                found.update(dict.fromkeys(name for name in hooks if name in NEED_STORE and hooks[name]))
+                found.update(dict.fromkeys(storeless_hooks(hooks)))
         if found:
             logger.warning("%s: without a store these hooks have no effect: %s", self.name, ", ".join(found))
 

@@ -28,7 +28,6 @@ from metta.sweep.pipeline.hooks import RetryPolicy
 from metta.sweep.runtime import pauses
 from metta.sweep.runtime.attempts import Invoke, blocking_call, looping_call
 from metta.sweep.runtime.stage_hooks import Hook, StageHooks, arrange, rejected
-from metta.sweep.runtime.stage_hooks import storeless_hooks as storeless_hooks
 
 _log = logging.getLogger("metta.sweep")
 
