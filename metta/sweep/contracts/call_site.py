@@ -48,12 +48,13 @@ class Site:
         site.lasti = frame.f_lasti
         return site
 
-    def locate(self, *arguments: str | int | None) -> tuple[str, int]:
+    def locate(self, *arguments: str | int | tuple[int, int] | None) -> tuple[str, int]:
         """File and line to show, the file relative to the working directory when it is below it.
 
         Args:
-            arguments: the offending argument by keyword or position; with several, the first one that the
-                call has. Without any, or when the call has none of them, the line of the method's name.
+            arguments: the offending argument by keyword or position, or as (position, item of a list or mapping); with
+                several, the first one that the call has. Without any, or when the call has none of them, the line of
+                the method's name.
 
         An argument that came through `**hooks` or `*args` has the line of that expression. Where there is
         no source text (REPL, `exec`), the line of the instruction.
@@ -66,7 +67,7 @@ class Site:
         line = call.func.end_lineno or call.lineno if argument is None else argument.lineno
         return display_path(self.code.co_filename), line
 
-    def source(self, *arguments: str | int | None) -> str | None:
+    def source(self, *arguments: str | int | tuple[int, int] | None) -> str | None:
         """The text of an argument on one line (see `locate`), or None where there is no source text."""
         file, call = _parsed(self.code.co_filename), self._call()
         found = None if call is None else _first_argument(call, arguments)
@@ -171,10 +172,12 @@ def _is_function(code: CodeType) -> bool:
     return bool(code.co_flags & 0x01)  # CO_OPTIMIZED: a module or class body has none
 
 
-def _first_argument(call: ast.Call, arguments: tuple[str | int | None, ...]) -> ast.expr | None:
+def _first_argument(call: ast.Call, arguments: tuple[str | int | tuple[int, int] | None, ...]) -> ast.expr | None:
     for argument in arguments:
         if isinstance(argument, str):
             found = _keyword(call, argument)
+        elif isinstance(argument, tuple):
+            found = _item(_positional(call, argument[0]), argument[1])
         else:
             found = None if argument is None else _positional(call, argument)
         if found is not None:
@@ -187,6 +190,18 @@ def _positional(call: ast.Call, index: int) -> ast.expr | None:
         if position == index or isinstance(expression, ast.Starred):
             return expression
     return None
+
+
+def _item(display: ast.expr | None, index: int) -> ast.expr | None:
+    """An item of a list or mapping that is written out; else all of it."""
+    items: list[ast.expr] = []
+    if isinstance(display, (ast.List, ast.Tuple)):
+        items = display.elts
+    elif isinstance(display, ast.Dict) and None not in display.keys:
+        items = display.values
+    if index >= len(items) or any(isinstance(item, ast.Starred) for item in items):
+        return display
+    return items[index]
 
 
 def _keyword(call: ast.Call, name: str) -> ast.expr | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, NoneType
-from typing import Any, get_origin
+from typing import Any, ForwardRef, get_origin
 
 from metta.sweep.contracts import assignable as types
 from metta.sweep.contracts.flow import State, TypeOracle
@@ -59,6 +59,9 @@ class RuntimeOracle(TypeOracle[Any]):
     def element_of(self, tp: Any, /) -> Any | None:
         return types.element_of(tp)
 
+    def list_of(self, tp: Any | None, /) -> Any:
+        return list.__class_getitem__(Any if tp is None else tp)
+
     def mapping_value(self, tp: Any, /) -> Any | None:
         return types.mapping_value(tp)
 
@@ -66,7 +69,11 @@ class RuntimeOracle(TypeOracle[Any]):
         return types.plain_tuple(tp)
 
     def is_any(self, tp: Any, /) -> bool:
-        return tp is Any
+        # An annotation that names nothing says as little.
+        return tp is Any or type(tp) is ForwardRef
+
+    def any_type(self) -> Any:
+        return Any
 
     def is_gradual(self, tp: Any, /) -> bool:
         return types.is_gradual(tp)
@@ -76,6 +83,10 @@ class RuntimeOracle(TypeOracle[Any]):
 
     def is_none(self, tp: Any, /) -> bool:
         return tp is NoneType or tp is None
+
+    def without_none(self, tp: Any, /) -> Any | None:
+        rest = [member for member in union_members(tp) if not self.is_none(member)]
+        return types.join(rest) if rest else None
 
     def is_context(self, tp: Any, /) -> bool:
         return tp is self._context
@@ -95,6 +106,10 @@ class RuntimeOracle(TypeOracle[Any]):
         from metta.sweep.contracts.values import summarize
 
         return summarize(value, 60)
+
+    def is_generic(self, tp: Any, /) -> bool:
+        # Most return types are plain classes.
+        return type(tp) is not type and (hasattr(tp, "__bound__") or bool(getattr(tp, "__parameters__", ())))
 
     def resolve(self, returns: Any, arguments: Sequence[tuple[Any, Any]], /) -> Any:
         if not arguments:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from metta.sweep.compiler.lower import VALUE
-from metta.sweep.contracts.flow import Keyword, Output, Positional, Shape, State
+from metta.sweep.contracts.flow import Keyword, Output, Positional, Shape, State, element_type
 from metta.sweep.contracts.output_value import unpack
 from metta.sweep.contracts.records import build, read_fields, replace
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation
 from metta.sweep.pipeline.context import Context
-from metta.sweep.pipeline.hook_checks import element_type
+from metta.sweep.pipeline.replay import ORACLE
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET", "__slots__": ()})()
 """Marks a field that may be set and is not."""
@@ -126,7 +126,7 @@ class ElementShaping(PlainShaping):
 
     def __init__(self, stage: str, contract: Positional[Any] | Keyword[Any] | None) -> None:
         self._stage = stage
-        self._type = element_type(contract)
+        self._type = element_type(contract, ORACLE)
 
     def substitute(self, raw: Any) -> Any:
         wrong = None if self._type is None else check_value(raw, self._type)
@@ -150,7 +150,7 @@ class NestedShaping:
     def __init__(self, stage: str, end: State[Any], names: Sequence[str], leaving: Sequence[str]) -> None:
         self._stage = stage
         self._end = end
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
         self._leaving = tuple(leaving)
 
     def enter(self, raw: Any) -> Any:

@@ -78,7 +78,7 @@ def bind(
         element: for a map, the type of an element: it goes to the first positional parameter.
     """
     problems: list[Problem] = []
-    named = () if signature is None else tuple(p for p in signature.parameters if is_named(p))
+    named = () if signature is None else tuple([p for p in signature.parameters if is_named(p)])
     if signature is None or not (named or is_empty(signature)):
         problems.append(_untyped(stage))
         if is_map:

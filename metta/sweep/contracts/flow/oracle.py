@@ -47,6 +47,10 @@ class TypeOracle(Protocol[T]):
         """E for an Iterable[E]; None where it is not iterable."""
         ...
 
+    def list_of(self, tp: T | None, /) -> T:
+        """list[T]; list[Any] where the type is not known."""
+        ...
+
     def mapping_value(self, tp: T, /) -> T | None:
         """V for a Mapping[str, V]; None otherwise."""
         ...
@@ -57,6 +61,10 @@ class TypeOracle(Protocol[T]):
 
     def is_any(self, tp: T, /) -> bool: ...
 
+    def any_type(self) -> T:
+        """Any: the type of what is not annotated."""
+        ...
+
     def is_gradual(self, tp: T, /) -> bool:
         """Whether Any occurs in the type, so that being assignable proves nothing about a value."""
         ...
@@ -64,6 +72,10 @@ class TypeOracle(Protocol[T]):
     def is_object(self, tp: T, /) -> bool: ...
 
     def is_none(self, tp: T, /) -> bool: ...
+
+    def without_none(self, tp: T, /) -> T | None:
+        """The type without None, as in `X | None`; None where nothing else is in it."""
+        ...
 
     def is_context(self, tp: T, /) -> bool: ...
 
@@ -81,6 +93,10 @@ class TypeOracle(Protocol[T]):
 
     def describe_value(self, value: object, /) -> str:
         """The value of a setting, for a message."""
+        ...
+
+    def is_generic(self, tp: T, /) -> bool:
+        """Whether free type variables occur in the type, so that `resolve` has to solve it."""
         ...
 
     def resolve(self, returns: T, arguments: Sequence[tuple[T, T]], /) -> T:

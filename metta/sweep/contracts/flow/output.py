@@ -215,7 +215,9 @@ def advance(
                 problems.append(problem)
                 continue
             pure = pure and fits_in_value(name, known, state, oracle)
-            tp = known.type if known.type is not None else tp
+            if known.type is not None and not (tp is not None and oracle.is_context(tp)):
+                # A view is one of the same type, but may have other fields now.
+                tp = known.type
         fields = fields.set(name, Field(tp))
     return state.with_fields(fields, pure=pure), problems
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.state import State
@@ -15,6 +15,10 @@ T = TypeVar("T")
 _LIST_LIMIT = 80
 
 
+Where: TypeAlias = str | int | tuple[int, int]
+"""An argument of a builder call: its keyword, its position, or an item of the list or mapping in a position."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One finding.
@@ -22,7 +26,7 @@ class Problem:
     Attributes:
         code: a code of the language, such as "missing-field".
         message: one sentence that names both sides.
-        argument: the keyword or position of the offending argument in the builder call; None: the call itself.
+        argument: the offending argument in the builder call; None: the call itself.
         at: which builder call: "stage" (the step itself) or "through".
         note: a note does not fail a build (`untyped-stage`, `timeout-isolates`).
     """
@@ -32,11 +36,11 @@ class Problem:
     expected: str = ""
     found: str = ""
     remedy: str = ""
-    argument: str | int | None = None
+    argument: Where | None = None
     at: str = "stage"
     note: bool = False
 
-    def on(self, argument: str | int | None, at: str = "stage") -> Problem:
+    def on(self, argument: Where | None, at: str = "stage") -> Problem:
         """The same problem at another argument."""
         return replace(self, argument=argument, at=at)
 
