@@ -348,16 +348,16 @@ class Trial:
         tag: Any = None,
         channel: TrialChannel | None = None,
     ) -> None:
-        self.params = params if isinstance(params, Params) else Params(params)
-        self.id = id
-        self.resource = resource
-        self.parent = parent
-        self.state = TrialState.PENDING
+        self.params: Params = params if isinstance(params, Params) else Params(params)
+        self.id: int = id
+        self.resource: int = resource
+        self.parent: int | None = parent
+        self.state: TrialState = TrialState.PENDING
         self.reports: list[Report] = []
         self.score: Score | None = None
         self.cost: float | None = None
         self.failure: Failure | None = None
-        self.tag = tag
+        self.tag: Any = tag
         self.channel: TrialChannel = channel if channel is not None else MemoryChannel()
         self._step = 0
 

@@ -55,6 +55,7 @@ class ForkServer:
 
         if not sys.executable:
             raise UsageError("worker processes need a Python interpreter, but sys.executable is not set")
+        self.connection: socket.socket
         self.connection, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()

@@ -20,8 +20,8 @@ from metta.sweep.trial import Trial
 try:
     import torch
     from torch import Tensor, nn
-except ImportError as missing:
-    raise MissingExtraError("TrainingExperiment", "torch") from missing
+except ImportError as _missing:
+    raise MissingExtraError("TrainingExperiment", "torch") from _missing
 
 # The split is fixed, whatever the experiment's seed: scores of different seeds stay comparable.
 SPLIT_SEED = 20_260
@@ -78,8 +78,8 @@ def load_digits() -> Digits:
     """
     try:
         from sklearn.datasets import load_digits as read
-    except ImportError as missing:
-        raise MissingExtraError("TrainingExperiment", "torch") from missing
+    except ImportError as _missing:
+        raise MissingExtraError("TrainingExperiment", "torch") from _missing
     pixels, labels = read(return_X_y=True)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     images = torch.tensor(pixels, dtype=torch.float32)[order] / 16

@@ -34,7 +34,7 @@ class Job(Generic[T]):
         self.name = name
         self.outcome: Future[T] = Future()
         self.frames: TracebackType | None = None
-        self.observed = False
+        self.observed: bool = False
         self._task: asyncio.Task[T] | None = None
         self._cancelled = False
 
@@ -113,7 +113,7 @@ class Driver:
     """The loop and its thread. Use `driver()`, which starts one when it is first needed."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self.loop.set_default_executor(_ThreadPerCall(1))
         self._jobs: set[Job[Any]] = set()
         self._idle = threading.Condition()

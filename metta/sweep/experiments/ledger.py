@@ -74,7 +74,7 @@ class Ledger:
         self.trials: list[Trial] = []
         self.objectives = objectives
         self.over: str | None = None
-        self.recomputed = 0
+        self.recomputed: int = 0
         self._optimizer = optimizer
         self._scheduler = scheduler
         self.budget = budget

@@ -98,20 +98,20 @@ class SweepExperiment(Experiment[SweepResult]):
         from metta.sweep.space import SearchSpace
 
         self.name = name
-        self.base_experiment = _base(base_experiment)
-        self.search_space = None if search_space is None else SearchSpace.of(search_space)
+        self.base_experiment: Experiment[Any] | Objective = _base(base_experiment)
+        self.search_space: SearchSpace | None = None if search_space is None else SearchSpace.of(search_space)
         self.optimizer: Optimizer = _checked(
             "optimizer", RandomOptimizer() if optimizer is None else optimizer, Optimizer
         )
         self.scheduler: Scheduler = _checked(
             "scheduler", AsynchronousScheduler() if scheduler is None else scheduler, Scheduler
         )
-        self.executor = LocalExecutor if executor is None else executor
-        self.objectives = Objectives.of(goal, metric_key)
+        self.executor: Executor | Callable[[], Executor] = LocalExecutor if executor is None else executor
+        self.objectives: Objectives = Objectives.of(goal, metric_key)
         self.goal: Goal = goal
         self.cost_key = cost_key
         self.seed = seed
-        self.store = None if store is None else Path(store)
+        self.store: Path | None = None if store is None else Path(store)
 
     def pipeline(self) -> Pipeline:
         """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.

@@ -109,8 +109,8 @@ class OptunaOptimizer(Optimizer):
         **sampler_kwargs: Any,
     ) -> None:
         super().__init__(search_space, seed=seed, goal=goal)
-        self.sampler = _sampler_name(sampler)
-        self.initial_params = tuple(initial_params)
+        self.sampler: str = _sampler_name(sampler)
+        self.initial_params: tuple[Mapping[str, Any], ...] = tuple(initial_params)
         self.sampler_kwargs = sampler_kwargs
         _make_sampler(self.sampler, 0, sampler_kwargs)  # wrong arguments are an error here, not at the run's start
         self._opened: _Opened | None = None

@@ -31,7 +31,7 @@ class RandomOptimizer(Optimizer):
         initial_params: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(search_space, seed=seed, goal=goal)
-        self.initial_params = tuple(initial_params)
+        self.initial_params: tuple[Mapping[str, Any], ...] = tuple(initial_params)
         self._suggested = 0
 
     def suggest(self, n: int) -> list[Trial]:

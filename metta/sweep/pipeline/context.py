@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar, Generic
+
+from typing_extensions import TypeVar
+
+F = TypeVar("F", covariant=True, default=Any)
+V = TypeVar("V", covariant=True, default=Any)
 
 
-class Context:
+class Context(Generic[F, V]):
     """A read-only view of the fields that are set: attribute access, `get` and `_replace`.
 
     A context is a value: `_replace` returns a new one. Reading a field that is not set raises AttributeError, which
@@ -52,7 +57,7 @@ class Context:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Context) and self.__dict__ == other.__dict__
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Context({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"

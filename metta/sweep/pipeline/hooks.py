@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from typing_extensions import TypedDict
 
 from metta.sweep.contracts.flow import HOOK_NAMES, did_you_mean
 from metta.sweep.contracts.summary import summarize
@@ -61,7 +63,7 @@ class Backoff:
         return pause * random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-exponential = Backoff()
+exponential: Backoff = Backoff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class RetryPolicy:
 Observer: TypeAlias = Callable[..., object]
 
 
-class Hooks(TypedDict, total=False):
+class Hooks(TypedDict, total=False, closed=True):
     """Every hook of `.through`, for typed hook bags: `debug: Hooks = {...}`, then `.through(T, **debug)`."""
 
     before: Observer
@@ -113,7 +115,7 @@ class Hooks(TypedDict, total=False):
     timeout: float | timedelta
     on_error: Callable[..., Any]
     skip_if: Callable[..., object]
-    default: Any
+    default: object
     checkpoint: bool
     checkpoint_path: Callable[..., str]
     cache: bool
@@ -121,7 +123,43 @@ class Hooks(TypedDict, total=False):
     archive: Callable[..., Any]
     profile: bool
     resources: Resources
-    executor: Any
+    executor: str
+
+
+Data = TypeVar("Data")
+Given = TypeVar("Given")
+
+
+class DataHooks(TypedDict, Generic[Data, Given], total=False):
+    """The hooks of one `.through`, for type checkers: `Data` is the data, `Given` the input of the stage before it."""
+
+    before: Callable[[Data], object]
+    after: Callable[[Data], object]
+    log: Callable[[Data], object]
+    metrics: Callable[[Data], object]
+    debug: Callable[[Data], object]
+    monitor: Callable[[Data], object]
+    validate_type: Literal["auto", "deep"] | bool
+    schema: type[Any]
+    validate: Callable[[Data], object]
+    assert_fn: Callable[[Data], object]
+    transform: Callable[[Data], Data]
+    filter: Callable[[Data], Data]
+    enrich: Callable[[Data], Data]
+    serialize: Callable[[Data], object]
+    retry: int | RetryPolicy
+    timeout: float | timedelta
+    on_error: Callable[[Any], object] | Callable[[Any, Given], object]
+    skip_if: Callable[[Given], object]
+    default: Any
+    checkpoint: bool
+    checkpoint_path: Callable[[Data], str]
+    cache: bool
+    cache_key: Callable[[Given], object]
+    archive: Callable[[Data], object]
+    profile: bool
+    resources: Resources
+    executor: str
 
 
 class HookSet(Mapping[str, Any]):

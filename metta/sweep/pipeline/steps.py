@@ -38,12 +38,17 @@ class Composite(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Through:
-    """One `.through(...)`, its keywords sorted into contract, settings and hooks."""
+    """One `.through(...)`, its keywords sorted into contract, settings and hooks.
+
+    Attributes:
+        is_known: False where the contract is no type (reported): nothing is known of what follows.
+    """
 
     contract: Positional[Any] | Keyword[Any] | None
     settings: Mapping[str, Setting]
     hooks: Mapping[str, Any]
     site: Site
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from metta.sweep.compiler.codegen import generate, is_dynamic
 from metta.sweep.compiler.dynamic_codegen import generate_dynamic
@@ -18,6 +18,7 @@ from metta.sweep.contracts.flow import Positional
 from metta.sweep.contracts.values import check_value
 from metta.sweep.errors import ContractViolation, UsageError
 from metta.sweep.pipeline.reporting import is_collecting
+from metta.sweep.pipeline.typed import In, Out, checked_by_plugin
 from metta.sweep.runtime.link import link
 from metta.sweep.runtime.stage_hooks import storeless_hooks
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from metta.sweep.pipeline.builder import Pipeline
     from metta.sweep.pipeline.steps import StageView
 
-logger = logging.getLogger("metta.sweep")
+logger: logging.Logger = logging.getLogger("metta.sweep")
 
 
-def compile_pipeline(pipeline: Pipeline, name: str | None = None) -> CompiledGraph:
+def compile_pipeline(pipeline: Pipeline[In, Out], name: str | None = None) -> CompiledGraph[In, Out]:
     """Check a pipeline standing alone and compile it.
 
     Args:
@@ -43,7 +44,8 @@ def compile_pipeline(pipeline: Pipeline, name: str | None = None) -> CompiledGra
     return CompiledGraph(pipeline, lower(block, inputs, name, notes))
 
 
-class CompiledGraph:
+@checked_by_plugin
+class CompiledGraph(Generic[In, Out]):
     """A pipeline that has been checked and can be run.
 
     `graph.run(x=1)` blocks; `await graph.arun(x=1)` does not; `graph(1)` is the bare function for use inside
@@ -56,12 +58,13 @@ class CompiledGraph:
         is_async: whether a stage is async; `run` then uses an event loop of its own.
     """
 
-    def __init__(self, pipeline: Pipeline, graph: Graph) -> None:
+    def __init__(self, pipeline: Pipeline[In, Out], graph: Graph) -> None:
         self._pipeline = pipeline
         self.graph = graph
         self._told = False
         # Plain attributes: torch.compile traces through `__call__` and knows no cached properties.
-        self.source, self.is_async = "", False
+        self.source: str = ""
+        self.is_async: bool = False
         self.function: Callable[..., Any] = _only_checked
         if is_collecting():
             # Errors do not stop a check, so that there may be nothing that could run.
@@ -91,12 +94,20 @@ class CompiledGraph:
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    @overload
+    def __call__(self: CompiledGraph[object, Out], /, *args: Any, **inputs: Any) -> Out: ...
+    @overload
+    def __call__(self, value: In, /) -> Out: ...
+    def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Run without checking the inputs, for use inside training code; blocks."""
         if self.is_async:
-            return _block(self.function(*args, **kwargs))
-        return self.function(*args, **kwargs)
+            return _block(self.function(*args, **inputs))
+        return self.function(*args, **inputs)
 
+    @overload
+    def run(self: CompiledGraph[object, Out], /, *args: Any, **inputs: Any) -> Out: ...
+    @overload
+    def run(self, value: In, /) -> Out: ...
     def run(self, /, *args: Any, **inputs: Any) -> Any:
         """Check the inputs, run and return the final whole. Blocks, also where an event loop is running.
 
@@ -111,6 +122,10 @@ class CompiledGraph:
         self._begin(args, inputs)
         return self(*args, **inputs)
 
+    @overload
+    async def arun(self: CompiledGraph[object, Out], /, *args: Any, **inputs: Any) -> Out: ...
+    @overload
+    async def arun(self, value: In, /) -> Out: ...
     async def arun(self, /, *args: Any, **inputs: Any) -> Any:
         """Like `run`, without blocking the event loop: sync stages run in threads."""
         self._begin(args, inputs)

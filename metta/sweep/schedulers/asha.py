@@ -77,9 +77,9 @@ class ASHAScheduler(Scheduler):
     ) -> None:
         limit = resource_argument(100, max_epochs=max_epochs, max_resource=max_resource, max_t=max_t)
         super().__init__(max_resource=limit, max_parallel=max_parallel, seed=seed)
-        self.reduction_factor = positive("reduction_factor", reduction_factor, least=2)
-        self.grace_period = positive("grace_period", grace_period)
-        self.brackets = positive("brackets", brackets)
+        self.reduction_factor: int = positive("reduction_factor", reduction_factor, least=2)
+        self.grace_period: int = positive("grace_period", grace_period)
+        self.brackets: int = positive("brackets", brackets)
         if mode not in get_args(Mode):
             raise UsageError(f"ASHAScheduler(mode={mode!r}): expected one of {', '.join(map(repr, get_args(Mode)))}")
         self.mode: Mode = mode

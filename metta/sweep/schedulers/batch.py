@@ -32,7 +32,7 @@ class SynchronousBatchScheduler(Scheduler):
         max_t: int | None = None,
         seed: int | None = None,
     ) -> None:
-        self.batch_size = positive("batch_size", batch_size)
+        self.batch_size: int = positive("batch_size", batch_size)
         limit = resource_argument(None, max_resource=max_resource, max_epochs=max_epochs, max_t=max_t)
         super().__init__(max_resource=limit, max_parallel=max_parallel, seed=seed)
 

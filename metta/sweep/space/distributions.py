@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,7 +27,7 @@ LOGIT_MARGIN = 1e-6
 class Condition(BaseModel):
     """A parameter is active only where `parameter` has one of `values`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     parameter: str
     values: tuple[Any, ...]
@@ -40,7 +40,7 @@ class Condition(BaseModel):
 class Distribution(BaseModel, Generic[T]):
     """What values one parameter may take, and how they are spread. Frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     conditions: tuple[Condition, ...] = ()
 

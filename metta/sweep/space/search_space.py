@@ -53,7 +53,7 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         if not parameters:
             raise UsageError('the search space is empty: write {"learning_rate": LogUniform(1e-4, 1e-1), ...}')
         self._parameters = {path: _distribution(path, value) for path, value in parameters.items()}
-        self.constraints = tuple(Constraint.of(constraint) for constraint in constraints)
+        self.constraints: tuple[Constraint, ...] = tuple(Constraint.of(constraint) for constraint in constraints)
         self._conditions = {path: self._find_conditions(path) for path in self._parameters}
         self._order = self._sorted_by_conditions()
 

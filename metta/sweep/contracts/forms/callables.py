@@ -35,11 +35,13 @@ class Parameters:
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         positional = [each for each in parameters if each.kind in (POSITIONAL, EITHER)]
         keywords = [each for each in parameters if each.kind == KEYWORD]
-        self.slots = [Slot(each.name, position, each.form, each.required) for position, each in enumerate(positional)]
+        self.slots: list[Slot] = [
+            Slot(each.name, position, each.form, each.required) for position, each in enumerate(positional)
+        ]
         self.slots += [Slot(each.name, None, each.form, each.required) for each in keywords]
-        self.positional_count = len(positional)
-        self.star = next((each.form for each in parameters if each.kind == STAR), None)
-        self.star_star = next((each.form for each in parameters if each.kind == STAR_STAR), None)
+        self.positional_count: int = len(positional)
+        self.star: Form | None = next((each.form for each in parameters if each.kind == STAR), None)
+        self.star_star: Form | None = next((each.form for each in parameters if each.kind == STAR_STAR), None)
 
     def by_name(self, name: str) -> Slot | None:
         """Where a keyword argument `name` goes."""

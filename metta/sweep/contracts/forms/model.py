@@ -43,8 +43,8 @@ class Special(Form):
     __slots__ = ("name",)
 
     def __init__(self, name: str, given: Any) -> None:
-        self.name = name
-        self.given = given
+        self.name: str = name
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.name,)
@@ -56,8 +56,8 @@ class Unresolved(Form):
     __slots__ = ("name",)
 
     def __init__(self, name: str, given: Any) -> None:
-        self.name = name
-        self.given = given
+        self.name: str = name
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.name,)
@@ -69,9 +69,9 @@ class Named(Form):
     __slots__ = ("args", "cls")
 
     def __init__(self, cls: Any, args: tuple[Form, ...] = (), given: Any = NOT_GIVEN) -> None:
-        self.cls = cls
-        self.args = args
-        self.given = given
+        self.cls: Any = cls
+        self.args: tuple[Form, ...] = args
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.cls, self.args)
@@ -89,10 +89,10 @@ class TupleOf(Form):
         suffix: tuple[Form, ...] = (),
         given: Any = NOT_GIVEN,
     ) -> None:
-        self.prefix = prefix
-        self.middle = middle
-        self.suffix = suffix
-        self.given = given
+        self.prefix: tuple[Form, ...] = prefix
+        self.middle: Form | None = middle
+        self.suffix: tuple[Form, ...] = suffix
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.prefix, self.middle, self.suffix)
@@ -109,8 +109,8 @@ class UnionOf(Form):
     __slots__ = ("items",)
 
     def __init__(self, items: tuple[Form, ...], given: Any = NOT_GIVEN) -> None:
-        self.items = items
-        self.given = given
+        self.items: tuple[Form, ...] = items
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (frozenset(self.items),)
@@ -122,8 +122,8 @@ class LiteralOf(Form):
     __slots__ = ("value",)
 
     def __init__(self, value: Any, given: Any = NOT_GIVEN) -> None:
-        self.value = value
-        self.given = given
+        self.value: Any = value
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (type(self.value), self.value)
@@ -135,8 +135,8 @@ class TypeOf(Form):
     __slots__ = ("item",)
 
     def __init__(self, item: Form, given: Any = NOT_GIVEN) -> None:
-        self.item = item
-        self.given = given
+        self.item: Form = item
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.item,)
@@ -148,8 +148,8 @@ class Variable(Form):
     __slots__ = ("var",)
 
     def __init__(self, var: Any, given: Any = NOT_GIVEN) -> None:
-        self.var = var
-        self.given = var if given is NOT_GIVEN else given
+        self.var: Any = var
+        self.given: Any = var if given is NOT_GIVEN else given
 
     def key(self) -> tuple[Any, ...]:
         return (self.var,)
@@ -161,9 +161,9 @@ class AliasOf(Form):
     __slots__ = ("alias", "args")
 
     def __init__(self, alias: Any, args: tuple[Form, ...] = (), given: Any = NOT_GIVEN) -> None:
-        self.alias = alias
-        self.args = args
-        self.given = given
+        self.alias: Any = alias
+        self.args: tuple[Form, ...] = args
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.alias, self.args)
@@ -183,11 +183,11 @@ class Parameter(Form):
     __slots__ = ("form", "kind", "name", "required")
 
     def __init__(self, form: Form, kind: int = POSITIONAL, name: str = "", required: bool = True) -> None:
-        self.form = form
-        self.kind = kind
-        self.name = name if kind in (EITHER, KEYWORD) else ""
-        self.required = required and kind not in (STAR, STAR_STAR)
-        self.given = NOT_GIVEN
+        self.form: Form = form
+        self.kind: int = kind
+        self.name: str = name if kind in (EITHER, KEYWORD) else ""
+        self.required: bool = required and kind not in (STAR, STAR_STAR)
+        self.given: Any = NOT_GIVEN
 
     def key(self) -> tuple[Any, ...]:
         return (self.form, self.kind, self.name, self.required)
@@ -199,9 +199,9 @@ class CallableOf(Form):
     __slots__ = ("parameters", "result")
 
     def __init__(self, parameters: tuple[Parameter, ...], result: Form, given: Any = NOT_GIVEN) -> None:
-        self.parameters = parameters
-        self.result = result
-        self.given = given
+        self.parameters: tuple[Parameter, ...] = parameters
+        self.result: Form = result
+        self.given: Any = given
 
     def key(self) -> tuple[Any, ...]:
         return (self.parameters, self.result)
