@@ -28,8 +28,8 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
 
 
 def test_processes_end_with_the_exit_code() -> None:
-    assert run("check", "tests/compiler/drawn.py").returncode == 0
-    broken = run("check", "tests/cli/mistakes.py")
+    assert run("check", "--no-static", "tests/compiler/drawn.py").returncode == 0
+    broken = run("check", "--no-static", "tests/cli/mistakes.py")
     assert broken.returncode == 2
     assert broken.stdout.endswith("5 errors in 1 file\n")
     assert "Traceback" not in broken.stderr
@@ -51,12 +51,12 @@ def test_a_script_without_a_guard_is_not_run(main_part: str, tmp_path: Path) -> 
         f"{main_part}\n"
         "raise AssertionError('the run was started')\n"
     )
-    checked = run("check", str(script))
+    checked = run("check", "--no-static", str(script))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "script.py:8: note: read up to line 8, where a run starts; what follows is not checked" in checked.stdout
     assert checked.stdout.endswith("\n1 note in 1 file\n")
     script.write_text(script.read_text().replace("raise AssertionError('the run was started')\n", ""))
-    complete = run("check", str(script))
+    complete = run("check", "--no-static", str(script))
     assert (complete.returncode, complete.stdout, complete.stderr) == (0, "no problems found\n", "")
 
 
@@ -70,7 +70,7 @@ def test_threads_of_the_file_do_not_hold_the_command(tmp_path: Path) -> None:
     )
     program = "import sys; from metta.sweep.cli.main import main; sys.exit(main())"
     ended = subprocess.run(
-        [sys.executable, "-c", program, "check", str(script)],
+        [sys.executable, "-c", program, "check", "--no-static", str(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -82,7 +82,7 @@ def test_threads_of_the_file_do_not_hold_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
-@pytest.mark.parametrize("arguments", [["check", "tests/compiler/drawn.py"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["check", "--no-static", "tests/compiler/drawn.py"], ["--version"]])
 def test_a_full_disk_is_not_our_mistake(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(

@@ -1,22 +1,35 @@
-"""`metta-sweep check`: every mistake in files and directories, as text, JSON or annotations for GitHub."""
+"""`metta-sweep check`: every mistake in files and directories, for people, CI servers and other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
+
 from metta.sweep.cli.output import show
-from metta.sweep.compiler.check import check_paths
+from metta.sweep.compiler.static_check import check_all
 from metta.sweep.contracts.diagnostics import Severity, format_diagnostics
 
 
-def check_files(paths: Sequence[str], format: str) -> bool:
+def check_files(paths: Sequence[str], format: str, *, static: bool | None = None) -> bool:
     """Print what is found; whether there is an error.
 
+    Args:
+        paths: files and directories.
+        format: of `format_diagnostics`.
+        static: whether to run mypy, too; None: where it is installed.
+
     Raises:
-        UsageError: an unknown format, or a path that does not exist.
+        UsageError: an unknown format, a path that does not exist, or a configuration that mypy does not accept.
+        MissingExtraError: `static` is True, and mypy is not installed.
+        StaticCheckFailed: mypy crashed. This, and what mypy does not accept, is raised when the rest is printed.
     """
     format_diagnostics((), format)  # a wrong format is told before anything is imported
-    found = check_paths(paths)
-    if text := format_diagnostics(found, format):
+    checked = check_all(paths, static=static)
+    for warning in checked.warnings:
+        click.echo(f"mypy: {warning}", err=True)
+    if text := format_diagnostics(checked.found, format, checked.files):
         show(text)
-    return any(d.severity is Severity.ERROR for d in found)
+    if checked.failure is not None:
+        raise checked.failure
+    return any(d.severity is Severity.ERROR for d in checked.found)

@@ -1,6 +1,7 @@
 """The command `metta-sweep`: read the arguments, call one function, show the result.
 
-Exit codes: 0; 1: a run failed; 2: wrong usage or a broken contract; 3: our own mistake; 130: Ctrl-C.
+Exit codes: 0; 1: a run failed; 2: wrong usage or a broken contract; 3: our own mistake, or a crash
+of mypy; 130: Ctrl-C.
 Nothing but click is imported here; a command imports what it needs, so that `--help` stays fast.
 """
 
@@ -79,15 +80,21 @@ def compile_command(target: str, drawn: bool, source: bool, format: str | None, 
 
 @cli.command("check", short_help="Find every mistake in the pipelines of files and directories.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--format", "format", metavar="FORMAT", default="text", help="text (default), json or github.")
-def check_command(paths: tuple[str, ...], format: str) -> None:
+@click.option(
+    "--format", "format", metavar="FORMAT", default="text", help="text (default), json, github, sarif or junit."
+)
+@click.option(
+    "--static/--no-static", default=None, help="Run mypy, too, with the plugin metta_mypy. Default: if it is installed."
+)
+def check_command(paths: tuple[str, ...], format: str, static: bool | None) -> None:
     """Check all pipelines in the files named, and in directories in every file that imports metta.sweep.
 
-    The files are imported, the pipelines are not run. Exit code 2 if there is an error; notes do not count.
+    The files are imported, the pipelines are not run. Where mypy is installed, it checks the same files. Exit code 2 if
+    there is an error; notes do not count.
     """
     from metta.sweep.cli.check import check_files
 
-    if check_files(paths, format):
+    if check_files(paths, format, static=static):
         raise click.exceptions.Exit(2)
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType
+from typing import NamedTuple
 
 from metta.sweep.compiler.find import Candidate, Unmade, built_by, candidates, no_pipeline, outermost, unmade
 from metta.sweep.compiler.load import LoadError, fresh_packages, user_module
@@ -37,8 +38,32 @@ class _Check:
     built: set[CodeType] = field(default_factory=set)
 
 
-def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
-    """Check files, and in directories (recursively) every Python file that imports metta.sweep.
+class Target(NamedTuple):
+    """A file to check; `named`: by the user, so that it is an error if it has no pipeline."""
+
+    file: str
+    named: bool
+
+
+def targets(paths: Iterable[str]) -> list[Target]:
+    """Files as they are named, and from directories (recursively) every Python file that imports metta.sweep.
+
+    Raises:
+        UsageError: a path that does not exist.
+    """
+    found: dict[Target, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            found.update((Target(file, named=False), None) for file in _python_files(path))
+        elif os.path.isfile(path):
+            found[Target(path, named=True)] = None
+        else:
+            raise UsageError(_absent(path))
+    return list(found)
+
+
+def check_targets(files: Iterable[Target]) -> list[Diagnostic]:
+    """Check what the files define.
 
     A pipeline that another one of the same file continues or contains is checked as a part of it. Importing a file runs
     it, as Python does; the pipelines are not run.
@@ -47,25 +72,25 @@ def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
         What was found, each finding once, sorted by file and line. A file that cannot be imported is an error with the
         code "not-loaded"; so is, as "no-pipeline", a file that was named and has no pipeline. Notes of the code
         "not-loaded" name what was left out: what stands behind a run, and what needs arguments and is made nowhere.
-
-    Raises:
-        UsageError: a path that does not exist.
     """
     with fresh_packages() as packages, noting_stops() as stops:
         check = _Check(packages)
-        for path in paths:
-            if os.path.isdir(path):
-                for file in _python_files(path):
-                    _check_file(file, check)
-            elif os.path.isfile(path):
-                _check_file(path, check, named=True)
-            else:
-                raise UsageError(_absent(path))
+        for file, named in files:
+            _check_file(file, check, named=named)
     notes = [
         *map(note_of_stop, stops),
         *(_note_of_unmade(each) for each in check.unmade if each.code not in check.built),
     ]
     return in_order({**check.found, **dict.fromkeys(notes)})
+
+
+def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
+    """`check_targets` of the files at the paths.
+
+    Raises:
+        UsageError: a path that does not exist.
+    """
+    return check_targets(targets(paths))
 
 
 def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -111,8 +136,8 @@ def _absent(path: str) -> str:
     return f"there is no file or directory {path}{hint}"
 
 
-def _check_file(file: str, check: _Check, *, named: bool = False) -> None:
-    """Check the pipelines of one file; `named`: by the user, so that it is an error if there is none."""
+def _check_file(file: str, check: _Check, *, named: bool) -> None:
+    """Check the pipelines of one file."""
     with collecting() as collected:
         try:
             with user_module(file, check.packages) as module:

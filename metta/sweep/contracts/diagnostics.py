@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 from metta.sweep.contracts.call_site import Site as Site
 from metta.sweep.errors import UsageError, UserError
@@ -114,16 +114,20 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, list(candidates), n=1)), None)
 
 
-Format = Literal["text", "json", "github"]
+Format = Literal["text", "json", "github", "sarif", "junit"]
+FORMATS: tuple[str, ...] = get_args(Format)
+"""What `format_diagnostics` can write."""
 
 
-def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "text") -> str:
+def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "text", files: Iterable[str] = ()) -> str:
     """All findings as one text, sorted by file and line.
 
     Args:
         diagnostics: of any number of pipelines.
         fmt: "text" for people, ending in a line that counts; "json", a list of objects; "github", the
-            commands that make GitHub Actions annotate a change.
+            commands that make GitHub Actions annotate a change; "sarif", a log for code scanning; "junit", a test
+            report.
+        files: what was checked, as findings name it: a test report tells of files without a finding, too.
 
     Raises:
         UsageError: an unknown format.
@@ -138,9 +142,17 @@ def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "t
             return json.dumps([asdict(d) for d in found], indent=2, ensure_ascii=False)
         case "github":
             return "\n".join(map(_as_github, found))
-    near = nearest(fmt, ("text", "json", "github"))
+        case "sarif":
+            from metta.sweep.contracts.report_formats import as_sarif
+
+            return as_sarif(found)
+        case "junit":
+            from metta.sweep.contracts.report_formats import as_junit
+
+            return as_junit(found, files)
+    near = nearest(fmt, FORMATS)
     hint = f' (did you mean "{near}"?)' if near else ""
-    raise UsageError(f'unknown format "{fmt}"{hint}: choose text, json or github')
+    raise UsageError(f'unknown format "{fmt}"{hint}: choose {", ".join(FORMATS[:-1])} or {FORMATS[-1]}')
 
 
 def _as_text(d: Diagnostic) -> str:
