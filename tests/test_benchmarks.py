@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from benchmarks import overhead, startup
+from benchmarks import overhead, startup, static
 from benchmarks.chains import ASYNC, KEYWORD, POSITIONAL, RECORD, Style, build, by_hand, drive, functions
+from benchmarks.checker import Checker, untyped, version_of
 from benchmarks.measure import Effort, interleaved, paired
 from benchmarks.peers import installed
+from benchmarks.programs import IMPORT, Writing, program
 from benchmarks.report import Row, failed, table
 
 TINY = ["--rounds=1", "--batch=0.0001", "--short=1", "--long=4", "--few=2", "--many=4", "--build-rounds=1"]
@@ -75,3 +81,39 @@ def test_only_what_was_promised_can_fail() -> None:
     assert failed(rows)
     assert not failed(rows[:1])
     assert [line.split()[-1] for line in table(rows).splitlines()[2:]] == ["ns", "NO"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("writing", static.WRITINGS.values(), ids=static.WRITINGS)
+def test_the_programs_for_mypy_run(writing: Writing, shared: bool) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(program(writing, 2, 3, shared=shared), "<benchmark>", "exec", dont_inherit=True), names)
+    assert sum(name.startswith("stage") for name in names) == (3 if shared else 6)
+    arguments: tuple[tuple[int, ...], dict[str, int]] = ((1,), {}) if writing.inputs == "int" else ((), {"y0": 1})
+    for number in range(2):
+        result = names[f"pipeline{number}"].compile().run(*arguments[0], **arguments[1])
+        assert (result if writing.inputs == "int" else result.y3) == 1 + 1 + 2 + 3
+
+
+def test_without_types_every_builder_call_is_accepted_and_the_rest_is_checked(tmp_path: Path) -> None:
+    checker = untyped(sys.executable, tmp_path / "untyped")
+    assert checker.seconds(f"{IMPORT}Pipeline(int).stage(1, 2).nothing(stage=3) + 4\n") > 0
+    with pytest.raises(RuntimeError, match=r"does not accept(?s:.)*program\d+\.py:1: error: .*\[assignment\]"):
+        checker.seconds("number: int = ''\n")
+    assert not list((tmp_path / "untyped").glob("*.py"))
+
+
+def test_start_up_is_subtracted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Checker, "seconds", lambda self, text: float(len(text)))
+    assert Checker(sys.executable, tmp_path).net(f"{IMPORT}12345") == 5.0
+    assert Checker(sys.executable, tmp_path).net("") == 0.0
+
+
+@pytest.mark.slow
+def test_static_prints_one_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "CHAIN", -1.0)
+    assert static.main(["--rounds=1", "--pipelines=1", "--stages=2", "--chain=3", "--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["what", "plugin", "no", "types", "ratio", "promise", "holds"]
+    assert sum(line.startswith(f"mypy {version_of(sys.executable)}: ") for line in lines) == 11
+    assert sum(": 3 stages, " in line and line.rstrip().endswith("NO") for line in lines) == len(static.WRITINGS)

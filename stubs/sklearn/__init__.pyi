@@ -1,0 +1,1 @@
+"""scikit-learn: only its digits; what is missing here is an error, not Any."""
