@@ -48,22 +48,22 @@ trained = Pipeline(samples=list[float]).stage("train", train).through(Training)
 
 def misspelt_parameter() -> None:
     """The stage reads a field that nobody sets."""
-    trained.stage("report", report).through(text=str).compile()
+    trained.stage("report", report).through(text=str).compile()  # type: ignore[stage-input]
 
 
 def wrong_type() -> None:
     """The stage takes another type than the contract before it promises."""
-    trained.stage("best", best).through(score=float).compile()
+    trained.stage("best", best).through(score=float).compile()  # type: ignore[stage-input]
 
 
 def broken_contract() -> None:
     """The stage returns something else than its contract says."""
-    Pipeline().stage("prepare", prepare).through(samples=dict[str, float]).compile()
+    Pipeline().stage("prepare", prepare).through(samples=dict[str, float]).compile()  # type: ignore[stage-output]
 
 
 def called_too_early() -> None:
     """The result of a call is given where the function was meant."""
-    Pipeline().stage("prepare", prepare(0)).through(samples=list[float]).compile()
+    Pipeline().stage("prepare", prepare(0)).through(samples=list[float]).compile()  # type: ignore[not-a-stage]
 
 
 def set_in_one_arm() -> None:
@@ -71,7 +71,7 @@ def set_in_one_arm() -> None:
     (
         Pipeline(epochs=int)
         .conditional(lambda ctx: ctx.epochs > 2, Pipeline(epochs=int).stage("halve", halve).through(fewer=int))
-        .stage("again", halve_again)
+        .stage("again", halve_again)  # type: ignore[maybe-missing-field]
         .through(epochs=int)
         .compile()
     )

@@ -183,12 +183,12 @@ class _Builder:
             start = Pipeline(pipe.inputs)
         return self._steps(start, pipe.steps, path)
 
-    def _steps(self, built: Pipeline, steps: tuple[Step, ...], path: str) -> Pipeline:
+    def _steps(self, built: Pipeline[Any, Any, Any], steps: tuple[Step, ...], path: str) -> Pipeline:
         for index, step in enumerate(steps):
             built = self._step(built, step, f"{path}{index}")
         return built
 
-    def _step(self, built: Pipeline, step: Step, at: str) -> Pipeline:
+    def _step(self, built: Pipeline[Any, Any, Any], step: Step, at: str) -> Pipeline:
         if isinstance(step, Stage):
             if isinstance(step.call, Pipe):
                 call: Any = self.pipeline(step.call, f"{at}.")
@@ -217,7 +217,7 @@ class _Builder:
     def _condition(self, name: str, last: bool) -> Callable[[Any], bool]:
         return lambda whole: self._recorder.ask(name, last, whole)
 
-    def _through(self, built: Pipeline, step: Stage | Parallel, at: str) -> Pipeline:
+    def _through(self, built: Pipeline[Any, Any, Any], step: Stage | Parallel, at: str) -> Pipeline:
         hooks = {"after": lambda data: self._recorder.see(at, data)} if step.hooked else {}
         if step.contract is None:
             return built.through(**hooks) if hooks else built

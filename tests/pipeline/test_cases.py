@@ -1,13 +1,12 @@
-"""Every code that definition time can know, at its exact line: the files in cases/ say where, in comments.
+"""Every code that definition time can know, at its exact line: the case files say where, in comments (tests/marks.py).
 
-`# E: missing-field` stands on the line where that error must be reported, `# N: ...` where a note must be. Everything
-else in a file must be silent. The message, what was expected and found, and the remedy are in the golden file beside.
+The message, what was expected and found, and the remedy are in a golden file beside the cases of this folder; those of
+the plugin (tests/plugins/test_golden.py) are loaded here as well.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +14,17 @@ from pathlib import Path
 import pytest
 
 from metta.sweep import Pipeline
-from metta.sweep.contracts.diagnostics import CODES, Diagnostic, Severity
+from metta.sweep.contracts.diagnostics import CODES, Diagnostic
 from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.reporting import collecting
 from tests.golden import check_golden
+from tests.marks import DEFINITION, Finding, case_files, marks, name_of
 
-FOLDER = Path(__file__).parent / "cases"
-CASES = sorted(FOLDER.glob("*.py"))
+OWN = Path(__file__).parent / "cases"
+CASES = case_files()
 
 OF_FILES = {"no-pipeline", "not-loaded"}
 """Codes of whole files; tests/cli has their cases."""
-
-_EXPECTED = re.compile(r"#\s*([EN]): ([a-z, -]+?)(?=\s*(?:#|$))")
 
 
 def diagnostics_of(path: Path) -> list[Diagnostic]:
@@ -48,20 +46,13 @@ def diagnostics_of(path: Path) -> list[Diagnostic]:
     return sorted(found, key=lambda d: (d.line, d.code, d.message))
 
 
-def expected_of(path: Path) -> set[tuple[int, str, str]]:
-    found: set[tuple[int, str, str]] = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        for kind, codes in _EXPECTED.findall(line):
-            found.update((number, kind, code.strip()) for code in codes.split(","))
-    return found
-
-
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES, ids=name_of)
 def test_every_finding_stands_where_the_comment_says(path: Path) -> None:
     diagnostics = diagnostics_of(path)
-    found = {(d.line, "N" if d.severity is Severity.NOTE else "E", d.code) for d in diagnostics}
-    assert sorted(found) == sorted(expected_of(path))
-    check_golden(path.with_suffix(".txt"), "\n".join(_lines(diagnostics)) + "\n")
+    found = {Finding(d.line, d.severity.value, d.code) for d in diagnostics}
+    assert sorted(found) == sorted(marks(path, DEFINITION))
+    if path.parent == OWN:
+        check_golden(path.with_suffix(".txt"), "\n".join(_lines(diagnostics)) + "\n")
 
 
 def _lines(diagnostics: list[Diagnostic]) -> Iterator[str]:
@@ -72,7 +63,7 @@ def _lines(diagnostics: list[Diagnostic]) -> Iterator[str]:
         yield f"    {d.remedy}"
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES, ids=name_of)
 def test_messages_are_one_sentence_that_says_what_to_do(path: Path) -> None:
     for d in diagnostics_of(path):
         assert d.code in CODES
@@ -86,18 +77,18 @@ def test_messages_are_one_sentence_that_says_what_to_do(path: Path) -> None:
 
 def test_a_graph_that_was_only_checked_cannot_be_run() -> None:
     with collecting() as found:
-        graph = Pipeline(x=int).stage("needs y", lambda y: y).through(int).compile()
+        graph = Pipeline(x=int).stage("needs y", lambda y: y).through(int).compile()  # type: ignore[stage-output]
     assert [d.code for d in found] == ["untyped-stage"]
     with pytest.raises(UsageError, match="while its file was checked"):
         graph.run(x=1)
     with collecting() as found:
-        Pipeline(x=int).stage("needs y", lambda y, z: y).through(int).compile()
+        Pipeline(x=int).stage("needs y", lambda y, z: y).through(int).compile()  # type: ignore[missing-field]
     assert "missing-field" in {d.code for d in found}
 
 
 def test_every_code_has_three_cases() -> None:
     counts = dict.fromkeys(CODES.keys() - OF_FILES, 0)
     for path in CASES:
-        for _, _, code in expected_of(path):
-            counts[code] += 1
+        for finding in marks(path, DEFINITION):
+            counts[finding.code] += 1
     assert {code: count for code, count in counts.items() if count < 3} == {}

@@ -243,7 +243,7 @@ def test_a_through_after_branching_belongs_to_its_own_branch() -> None:
 def test_a_failed_call_leaves_the_pipeline_as_it_was() -> None:
     pipeline = Pipeline(n=int).stage("double", double).through(twice=int)
     with pytest.raises(ContractError):
-        pipeline.stage("bad", describe).through(text=str)
+        pipeline.stage("bad", describe).through(text=str)  # type: ignore[missing-field]
     assert run(pipeline, n=1) == Context(n=1, twice=2)
 
 

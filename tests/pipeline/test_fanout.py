@@ -142,7 +142,7 @@ def test_a_loop_or_a_conditional_in_an_arm() -> None:
 
 
 def test_the_contract_of_a_parallel_is_checked_where_it_is_not_proven() -> None:
-    pipeline = Pipeline(x=int).parallel([lambda x: "a", lambda x: "b"]).through(both=list[int])
+    pipeline = Pipeline(x=int).parallel([lambda x: "a", lambda x: "b"]).through(both=list[int])  # type: ignore[stage-output]
     assert "expected int" in str(failure(ContractViolation, pipeline, x=1))
 
 
@@ -262,5 +262,5 @@ def test_what_stands_in_for_an_element_is_checked() -> None:
     def bad(trial: int) -> int:
         raise ValueError
 
-    pipeline = Pipeline(ts=list[int]).map("bad", bad, over="ts").through(rs=list[int], on_error=lambda error: "text")
+    pipeline = Pipeline(ts=list[int]).map("bad", bad, over="ts").through(rs=list[int], on_error=lambda error: "text")  # type: ignore[hook-signature]
     assert "expected int, found str" in str(failure(ContractViolation, pipeline, ts=[1]))

@@ -78,7 +78,7 @@ def test_a_field_that_one_arm_sets_may_be_set_around_an_open_pipeline() -> None:
     )
     assert run(Pipeline(x=int).stage("inner", inner), x=3) == Context(x=4, text="4")
     with pytest.raises(ContractError, match='needs field "x'):
-        Pipeline(name=str).stage("inner", inner).compile()
+        Pipeline(name=str).stage("inner", inner).compile()  # type: ignore[missing-field]
 
 
 def test_the_whole_of_an_arm_of_an_open_pipeline_is_not_known_yet() -> None:
@@ -136,7 +136,7 @@ def test_a_nested_pipeline_that_rebinds_a_field_of_the_value_changes_the_value()
 def test_a_contract_of_a_nested_stage_hides_what_would_clash() -> None:
     inner = Pipeline(x=int).stage("name", to_float).through(name=float).stage("text", text_of).through(text=str)
     with pytest.raises(ContractError, match="sets name: float; the context has name: str"):
-        Pipeline(x=int, name=str).stage("inner", inner).compile()
+        Pipeline(x=int, name=str).stage("inner", inner).compile()  # type: ignore[field-redefined]
     outer = Pipeline(x=int, name=str).stage("inner", inner).through(text=str)
     assert run(outer, x=1, name="a") == Context(x=1, name="a", text="1")
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_rebuilt_matters_only_where_it_has_the_field() -> None:
 def test_a_nested_pipeline_cannot_rebind_what_cannot_be_rebuilt() -> None:
     inner = Pipeline(x=int).stage("score", to_float).through(score=float)
     with pytest.raises(ContractError, match='"inner" rebinds "score" of Computed, which cannot be rebuilt'):
-        Pipeline(Computed).stage("inner", inner, x=1).compile()
+        Pipeline(Computed).stage("inner", inner, x=1).compile()  # type: ignore[field-redefined]
 
 
 def test_a_value_that_one_arm_lacks_is_not_rebound() -> None:
@@ -300,4 +300,4 @@ def test_a_pydantic_model_lacks_the_attributes_it_lacks() -> None:
         return data.x
 
     with pytest.raises(ContractError, match="stage-input"):
-        Pipeline(Split).stage("read", read).compile()
+        Pipeline(Split).stage("read", read).compile()  # type: ignore[stage-input]

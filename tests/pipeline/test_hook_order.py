@@ -119,11 +119,11 @@ def test_checks_reject_the_output() -> None:
 
 
 def test_a_changer_must_keep_the_type() -> None:
-    pipeline = Pipeline(steps=int).stage("train", train).through(Output, transform=lambda data: data.loss)
+    pipeline = Pipeline(steps=int).stage("train", train).through(Output, transform=lambda data: data.loss)  # type: ignore[hook-signature]
     assert "broke its contract Output after its hooks: expected Output, found float" in str(
         failure(ContractViolation, pipeline, steps=2)
     )
-    keyword = Pipeline(steps=int).stage("loss", loss_of).through(loss=float, enrich=lambda d: d._replace(loss="a"))
+    keyword = Pipeline(steps=int).stage("loss", loss_of).through(loss=float, enrich=lambda d: d._replace(loss="a"))  # type: ignore[arg-type]
     assert "loss: expected float, found str" in str(failure(ContractViolation, keyword, steps=2))
 
 
@@ -190,7 +190,7 @@ def test_on_error_for_fields_is_shaped_like_an_unannotated_output() -> None:
 
 
 def test_what_stands_in_for_an_output_is_checked_even_where_the_annotation_proves_it() -> None:
-    pipeline = Pipeline(steps=int).stage("failing", failing).through(Output, on_error=lambda error: "text")
+    pipeline = Pipeline(steps=int).stage("failing", failing).through(Output, on_error=lambda error: "text")  # type: ignore[hook-signature]
     assert "expected Output, found str" in str(failure(ContractViolation, pipeline, steps=1))
 
 

@@ -164,7 +164,7 @@ def test_an_open_pipeline_is_decided_where_it_is_used() -> None:
     tail = Pipeline().stage("use", use_total).through(sum=int)
     assert run(Pipeline(total=int, extra=int).stage("tail", tail), total=1, extra=2) == Context(total=1, extra=2, sum=3)
     with pytest.raises(ContractError, match='"use" takes extra: int; the context has extra: str'):
-        Pipeline(total=int, extra=str).stage("tail", tail).compile()
+        Pipeline(total=int, extra=str).stage("tail", tail).compile()  # type: ignore[stage-input]
 
 
 def test_an_open_pipeline_can_be_used_twice_with_different_contexts() -> None:

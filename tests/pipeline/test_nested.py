@@ -150,7 +150,7 @@ def test_hooks_change_what_a_nested_pipeline_leaves() -> None:
         .through(seen=float)
     )
     assert run(joined, x=1) == Context(accuracy=1.0, loss=5.0, label="-1.0", seen=5.0)
-    wrong = Pipeline(x=int).stage("inner", closed).through(transform=lambda data: data._replace(y="a"))
+    wrong = Pipeline(x=int).stage("inner", closed).through(transform=lambda data: data._replace(y="a"))  # type: ignore[arg-type]
     assert "y: expected int, found str" in str(failure(ContractViolation, wrong, x=1))
     lost = Pipeline(x=int).stage("inner", closed).through(transform=lambda data: Context(y=1))
     assert "it does not set text" in str(failure(ContractViolation, lost, x=1))
@@ -189,9 +189,9 @@ def test_a_nested_pipeline_that_may_be_skipped() -> None:
     assert run(pipeline, x=1) == Context(x=2)
     assert run(pipeline, x=9) == Context(x=9)
     with pytest.raises(ContractError, match='"y", "text" would not be set'):
-        Pipeline(x=int).stage("inner", closed).through(skip_if=lambda ctx: ctx.x > 5)
+        Pipeline(x=int).stage("inner", closed).through(skip_if=lambda ctx: ctx.x > 5)  # type: ignore[skip-without-value]
     with pytest.raises(ContractError, match='"accuracy", "loss" would not be set'):
-        Pipeline(x=int).stage("inner", replacing).through(skip_if=lambda ctx: ctx.x > 5)
+        Pipeline(x=int).stage("inner", replacing).through(skip_if=lambda ctx: ctx.x > 5)  # type: ignore[skip-without-value]
     default = (
         Pipeline(x=int).stage("inner", closed).through(skip_if=lambda ctx: ctx.x > 5, default=Context(y=0, text="none"))
     )

@@ -70,9 +70,9 @@ def test_an_experiment_gives_what_its_pipeline_ends_with() -> None:
 
 
 def test_no_type_check_at_all() -> None:
-    pipeline = Pipeline(n=int).stage("up", up).through(int, validate_type=False, transform=lambda data: "text")
-    assert pipeline.compile().run(n=1) == "text"
-    checked = Pipeline(n=int).stage("up", up).through(int, transform=lambda data: "text")
+    pipeline = Pipeline(n=int).stage("up", up).through(int, validate_type=False, transform=lambda data: "text")  # type: ignore[hook-signature]
+    assert pipeline.compile().run(n=1) == "text"  # type: ignore[comparison-overlap]
+    checked = Pipeline(n=int).stage("up", up).through(int, transform=lambda data: "text")  # type: ignore[hook-signature]
     with pytest.raises(ContractViolation, match="after its hooks"):
         checked.compile().run(n=1)
 
@@ -81,7 +81,7 @@ def test_a_positional_only_parameter_does_not_take_a_field() -> None:
     def scale(n: int, /) -> float:
         return n / 2
 
-    wrong = code_of(lambda: Pipeline(n=int).stage("scale", scale).through(half=float))
+    wrong = code_of(lambda: Pipeline(n=int).stage("scale", scale).through(half=float))  # type: ignore[missing-field]
     assert wrong == (
         'missing-field: stage "scale" takes the context as a whole as n: int, which is positional-only; '
         "the context has n: int"
@@ -89,7 +89,7 @@ def test_a_positional_only_parameter_does_not_take_a_field() -> None:
 
 
 def test_a_value_of_a_field_instead_of_its_type() -> None:
-    wrong = code_of(lambda: Pipeline(n=int).stage("up", up).through(rows=[int]))
+    wrong = code_of(lambda: Pipeline(n=int).stage("up", up).through(rows=[int]))  # type: ignore[unknown-hook]
     assert wrong.startswith('unknown-hook: "rows" is no hook and no parameter of stage "up", and list of 1 (type)')
     assert wrong.endswith("is no type for a field")
 
@@ -117,14 +117,14 @@ def test_a_nested_pipeline_with_a_time_out() -> None:
     ("call", "message"),
     [
         (
-            lambda: Pipeline(n=int).map("m", up, over=[1, 2]),  # type: ignore[arg-type]
+            lambda: Pipeline(n=int).map("m", up, over=[1, 2]),  # type: ignore[map-source]
             'map-source: map "m" runs over the field that over= names',
         ),
         (
-            lambda: Pipeline(n=int).parallel({1: up}),  # type: ignore[dict-item]
+            lambda: Pipeline(n=int).parallel({1: up}),  # type: ignore[reserved-name]
             "reserved-name: the keys of a parallel mapping are the names",
         ),
-        (lambda: Pipeline(n=int).parallel({"log": up}), 'reserved-name: "log" cannot be a field'),
+        (lambda: Pipeline(n=int).parallel({"log": up}), 'reserved-name: "log" cannot be a field'),  # type: ignore[reserved-name]
     ],
 )
 def test_arguments_of_the_wrong_kind(call: Callable[[], object], message: str) -> None:
@@ -212,4 +212,4 @@ def test_an_optional_input_is_no_field_even_if_a_field_has_its_name() -> None:
         .end_loop()
     )
     result = pipeline.compile().run(a=1, b="input")
-    assert (seen, result.b, result.n) == (["input"] * 3, "field", 3)
+    assert (seen, result.b, result.n) == (["input"] * 3, "field", 3)  # type: ignore[maybe-missing-field]

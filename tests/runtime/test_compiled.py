@@ -115,15 +115,15 @@ def test_a_missing_input() -> None:
     with pytest.raises(
         UsageError, match=r"test_a_missing_input needs learning_rate: run\(x=\.\.\., learning_rate=\.\.\.\)"
     ):
-        graph.run(x=1)
+        graph.run(x=1)  # type: ignore[call-arg]
 
 
 def test_an_unknown_input_is_told_the_nearest_name() -> None:
     graph = Pipeline(learning_rate=float).stage("show", lambda learning_rate: learning_rate).compile()
     with pytest.raises(UsageError, match=r'has no input "learning_rat" \(did you mean "learning_rate"\?\)'):
-        graph.run(learning_rat=0.1)
+        graph.run(learning_rat=0.1)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match='has no input "x"; it takes none'):
-        Pipeline().stage("three", lambda: 3).compile().run(x=1)
+        Pipeline().stage("three", lambda: 3).compile().run(x=1)  # type: ignore[call-arg]
 
 
 def test_an_input_of_the_wrong_type() -> None:
@@ -131,16 +131,16 @@ def test_an_input_of_the_wrong_type() -> None:
         sync_graph().run(x="1")
     of_value = Pipeline(AsNamedTuple).stage("double", double).compile()
     with pytest.raises(ContractViolation, match=r"the input of \w+: expected AsNamedTuple, found int"):
-        of_value.run(3)
+        of_value.run(3)  # type: ignore[arg-type]
 
 
 def test_inputs_by_position_and_by_name() -> None:
     with pytest.raises(UsageError, match=r"takes its inputs by name: run\(x=\.\.\.\)"):
         sync_graph().run(1)
     with pytest.raises(UsageError, match=r"takes one value: run\(value\)"):
-        Pipeline(AsNamedTuple).compile().run(x=1)
+        Pipeline(AsNamedTuple).compile().run(x=1)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="takes one value"):
-        Pipeline(AsNamedTuple).compile().run()
+        Pipeline(AsNamedTuple).compile().run()  # type: ignore[call-arg]
 
 
 def test_arun_checks_its_inputs_too() -> None:

@@ -119,7 +119,7 @@ after_replacement = (
 
 record_without_field = (
     Pipeline()
-    .stage("make", lambda: {"a": 1.0})  # N: untyped-stage
+    .stage("make", lambda: {"a": 1.0})  # DN: untyped-stage
     .through(results=dict[str, float])
     .stage("evaluate", evaluate_other)  # E: missing-field
     .through(scores=dict[str, float])

@@ -79,7 +79,7 @@ maybe_unset = (
     .conditional(
         lambda ctx: ctx.n > 1,
         Pipeline()
-        .stage("list", lambda n: [n])  # N: untyped-stage
+        .stage("list", lambda n: [n])  # DN: untyped-stage
         .through(trials=list[int]),
     )
     .map(

@@ -120,8 +120,8 @@ error_takes_three = (
 )
 untyped_observer = (
     Pipeline(steps=int)
-    .stage("show", lambda steps: print(steps))  # N: untyped-stage
-    .stage("print", lambda steps: print(steps))  # N: untyped-stage
+    .stage("show", lambda steps: print(steps))  # DN: untyped-stage
+    .stage("print", lambda steps: print(steps))  # DN: untyped-stage
     .through(before=print)
 )
 
@@ -142,7 +142,7 @@ from_a_bag = (
     .stage("train", train)
     .through(
         Output,
-        **(bag if DEBUG else production),  # E: hook-signature
+        **(bag if DEBUG else production),  # D: hook-signature
     )
 )
 
@@ -176,7 +176,7 @@ in_a_bag = (
     .stage("train", train)
     .through(
         Output,
-        **misspelt_bag,  # E: unknown-hook
+        **misspelt_bag,  # D: unknown-hook
     )
 )
 on_parallel = Pipeline(loss=float).parallel([mean, slow]).through(results=list[float], lr=0.1)  # E: unknown-hook
@@ -202,7 +202,7 @@ skipped_field = (
 )
 skipped_one_of_two = (
     Pipeline(loss=float)
-    .stage("pair", lambda loss: (loss, loss))  # N: untyped-stage
+    .stage("pair", lambda loss: (loss, loss))  # DN: untyped-stage
     .through(
         loss=float,
         other=float,
@@ -217,7 +217,7 @@ skipped_value = (
     Pipeline(Output)
     .stage("same", double)
     .through(Output, skip_if=lambda data: data.loss > 1)
-    .stage("nothing", print)  # N: untyped-stage
+    .stage("nothing", print)  # DN: untyped-stage
     .through(skip_if=lambda data: data.loss > 1)
 )
 skipped_elements = (
@@ -243,32 +243,32 @@ def make_callback(loss: float) -> Callable[[int], int]:
 unstorable = (
     Pipeline(loss=float)
     .stage("callback", make_callback)
-    .through(callback=Callable[[int], int], checkpoint=True)  # E: unstorable
+    .through(callback=Callable[[int], int], checkpoint=True)  # D: unstorable
 )
 unstorable_value = (
     Pipeline(loss=float)
     .stage("callback", make_callback)
     .through(
         Callable[[int], int],
-        checkpoint=True,  # E: unstorable
+        checkpoint=True,  # D: unstorable
     )
 )
 unstorable_implied = (
-    Pipeline(loss=float).stage("callback", make_callback).through(checkpoint=True)  # E: unstorable
+    Pipeline(loss=float).stage("callback", make_callback).through(checkpoint=True)  # D: unstorable
 )
 not_asked_for = Pipeline(loss=float).stage("callback", make_callback).through(callback=Callable[[int], int])
 
-isolated = Pipeline(loss=float).stage("mean", mean).through(x=float, timeout=3)  # N: timeout-isolates
+isolated = Pipeline(loss=float).stage("mean", mean).through(x=float, timeout=3)  # DN: timeout-isolates
 isolated_lines = (
     Pipeline(loss=float)
     .stage("mean", mean)
     .through(
         x=float,
-        timeout=timedelta(minutes=1),  # N: timeout-isolates
+        timeout=timedelta(minutes=1),  # DN: timeout-isolates
     )
 )
 isolated_map = (
     Pipeline(losses=list[float])
     .map("mean", mean, over="losses")
-    .through(means=list[float], timeout=3)  # N: timeout-isolates
+    .through(means=list[float], timeout=3)  # DN: timeout-isolates
 )

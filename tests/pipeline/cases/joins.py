@@ -98,7 +98,7 @@ behind_a_break = (
     .stage("measure", measure)
     .through(bonus=float)
     .end_loop(until=lambda ctx: ctx.bonus > 3)
-    .stage("name is set", lambda name: name)  # N: untyped-stage
+    .stage("name is set", lambda name: name)  # DN: untyped-stage
     .through(copy=str)
     .stage("use", use)  # E: maybe-missing-field
 )
@@ -106,7 +106,7 @@ not_required = Pipeline(Config).stage("sgd", sgd)  # E: maybe-missing-field
 dropped = (
     Pipeline(score=float)
     .conditional(lambda ctx: ctx.score > 1, exploit, explore)
-    .stage("near", lambda near: near)  # E: maybe-missing-field  # N: untyped-stage
+    .stage("near", lambda near: near)  # E: maybe-missing-field  # DN: untyped-stage
     .through(n=int)
 )
 set_again = (
@@ -121,8 +121,8 @@ joined_type = (
     Pipeline(x=float)
     .conditional(
         lambda ctx: ctx.x > 1,
-        Pipeline().stage("a", lambda x: x).through(score=float),  # N: untyped-stage
-        Pipeline().stage("b", lambda x: str(x)).through(score=str),  # N: untyped-stage
+        Pipeline().stage("a", lambda x: x).through(score=float),  # DN: untyped-stage
+        Pipeline().stage("b", lambda x: str(x)).through(score=str),  # DN: untyped-stage
     )
     .stage("text", take_text)  # E: stage-input
 )

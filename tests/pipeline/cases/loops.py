@@ -65,7 +65,7 @@ do_while = (
     .stage("label", label)
     .through(text=str)
     .end_loop(until=lambda ctx: ctx.text == "0")
-    .stage("use", lambda text: text)  # N: untyped-stage
+    .stage("use", lambda text: text)  # DN: untyped-stage
     .through(result=str)
 )
 
@@ -77,7 +77,7 @@ lost_at_the_break = (
     .loop_while(lambda ctx: ctx.loss > 1)
     .stage("report", report)
     .break_if(lambda ctx: True)  # E: loop-carried
-    .stage("restore", lambda: 1.0)  # N: untyped-stage
+    .stage("restore", lambda: 1.0)  # DN: untyped-stage
     .through(loss=float)
     .end_loop()
 )
@@ -111,6 +111,7 @@ end_in_an_arm = (
         lambda ctx: ctx.loss > 3,
         Pipeline().stage("step", step).through(loss=float).end_loop(),  # E: end-loop-without-loop
     )
+    .compile()
 )
 
 stray_break = Pipeline(loss=float).stage("step", step).break_if(lambda ctx: True)  # E: break-without-loop
@@ -140,6 +141,7 @@ unclosed = (
     .loop_while(lambda ctx: ctx.loss > 1)  # E: unclosed-loop
     .stage("step", step)
     .through(loss=float)
+    .compile()
 )
 inner_unclosed = (
     Pipeline(loss=float)
@@ -150,19 +152,20 @@ inner_unclosed = (
     .stage("step", step)
     .through(loss=float)
     .end_loop()
+    .compile()
 )
 
 empty = (
-    Pipeline(loss=float).loop_while(lambda ctx: ctx.loss > 1).end_loop()  # E: empty-loop
+    Pipeline(loss=float).loop_while(lambda ctx: ctx.loss > 1).end_loop()  # D: empty-loop
 )
-empty_do_while = Pipeline(loss=float).loop_while().end_loop(until=lambda ctx: True)  # E: empty-loop
+empty_do_while = Pipeline(loss=float).loop_while().end_loop(until=lambda ctx: True)  # D: empty-loop
 empty_inner = (
     Pipeline(loss=float)
     .loop_while(lambda ctx: ctx.loss > 1)
     .stage("step", step)
     .through(loss=float)
     .loop_while(lambda ctx: ctx.loss > 2)
-    .end_loop()  # E: empty-loop
+    .end_loop()  # D: empty-loop
     .end_loop()
 )
 

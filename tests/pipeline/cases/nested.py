@@ -85,7 +85,7 @@ class Recursive(Experiment[Scores]):
     """Its pipeline contains itself."""
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(weights=float).stage("again", self)  # E: recursive-pipeline
+        return Pipeline(weights=float).stage("again", self)  # D: recursive-pipeline
 
 
 recursive = Recursive().pipeline()
@@ -95,13 +95,13 @@ class Left(Experiment[Scores]):
     def pipeline(self) -> Pipeline:
         return Pipeline(weights=float).stage(
             "right",
-            Right(),  # E: recursive-pipeline
+            Right(),  # D: recursive-pipeline
         )
 
 
 class Right(Experiment[Scores]):
     def pipeline(self) -> Pipeline:
-        return Pipeline(weights=float).stage("left", Left())  # E: recursive-pipeline
+        return Pipeline(weights=float).stage("left", Left())  # D: recursive-pipeline
 
 
 left = Left().pipeline()

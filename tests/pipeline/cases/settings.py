@@ -46,7 +46,7 @@ options = {"lr": "fast"}
 wrong_in_a_bag = Pipeline(steps=int).stage(
     "train",
     train,
-    **options,  # E: setting-type
+    **options,  # D: setting-type
 )
 
 on_through = (
@@ -71,11 +71,11 @@ not_a_hook_either = (
 bound = Pipeline(steps=int).stage("train", functools.partial(train, lr=0.3)).through(loss=float)
 bound_wrong = Pipeline(steps=int).stage(
     "train",
-    functools.partial(train, lr="x"),  # E: setting-type
+    functools.partial(train, lr="x"),  # D: setting-type  # S: arg-type
 )
 bound_unknown = Pipeline(steps=int).stage(
     "train",
-    functools.partial(train, rate=0.1),  # E: unknown-setting
+    functools.partial(train, rate=0.1),  # D: unknown-setting  # S: call-arg
 )
 
 

@@ -23,11 +23,11 @@ def helper(loss: float) -> float:
     return loss
 
 
-def untyped(*args, **kwargs):
+def untyped(*args, **kwargs):  # type: ignore[no-untyped-def]
     return args, kwargs
 
 
-def no_return(x: int):
+def no_return(x: int):  # type: ignore[no-untyped-def]
     return x
 
 
@@ -55,9 +55,9 @@ a_number = Pipeline().stage("train", 3)  # E: not-a-stage
 no_name = Pipeline().stage(trainer.train, trainer.train)  # E: not-a-stage
 in_parallel = Pipeline().parallel([trainer.train, trainer.train()])  # E: not-a-stage
 in_parallel_by_name = Pipeline().parallel(
-    {  # E: not-a-stage
+    {
         "a": trainer.train,
-        "b": helper(2.0),
+        "b": helper(2.0),  # E: not-a-stage
     }
 )
 no_arms = Pipeline().parallel([])  # E: not-a-stage
@@ -69,7 +69,7 @@ arm_called = Pipeline(loss=float).conditional(
 
 without_annotation = Pipeline(x=int).stage("no return", no_return)  # N: untyped-stage
 without_signature = Pipeline(x=int).stage("untyped", untyped).through(y=int)  # N: untyped-stage
-a_lambda = Pipeline(x=int).stage("lambda", lambda x: x + 1)  # N: untyped-stage
+a_lambda = Pipeline(x=int).stage("lambda", lambda x: x + 1)  # DN: untyped-stage
 all_typed = Pipeline(loss=float).stage("helper", helper)
 
 duplicate = (

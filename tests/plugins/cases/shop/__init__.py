@@ -1,0 +1,1 @@
+"""A package of two modules: pipelines built in one, continued and nested in the other."""
