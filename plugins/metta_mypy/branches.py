@@ -61,8 +61,8 @@ def conditional_signature(session: Session, ctx: MethodSigContext) -> FunctionLi
     """Types the predicate, and places the arms that are written in it."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.point_of(ctx.type)
-    signature = conditions.typed(session, session.loose(ctx.default_signature), call.argument(0), 0, point.state)
+    point = session.receiver(ctx)
+    signature = conditions.typed(session, session.loose(ctx), call.argument(0), 0, point.state)
     for index, expression in ((1, call.argument(1, "then")), (2, call.argument(2, "otherwise"))):
         if isinstance(expression, LambdaExpr):
             signature = session.with_argument(signature, index, stage_lambda(session, expression, point))
@@ -74,7 +74,7 @@ def conditional_signature(session: Session, ctx: MethodSigContext) -> FunctionLi
 def conditional_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.settled(ctx.type)
+    point = session.settled(ctx)
     arms = []
     for position, name in ((1, "then"), (2, "otherwise")):
         expression = call.argument(position, name)
@@ -136,16 +136,16 @@ def parallel_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     """Places the arms that are written in the list or the mapping."""
     assert isinstance(ctx.context, CallExpr)
     given = Call.of(ctx.context).argument(0)
-    point = session.point_of(ctx.type)
+    point = session.receiver(ctx)
     for expression in [] if given is None else _written(given).values():
         session.place_arm(expression, point)
-    return session.loose(ctx.default_signature)
+    return session.loose(ctx)
 
 
 def parallel_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.settled(ctx.type)
+    point = session.settled(ctx)
     given = call.argument(0)
     if given is None or not isinstance(given, (ListExpr, TupleExpr, DictExpr)):
         pending = _elsewhere(session, call, point, given)

@@ -79,15 +79,19 @@ class Facts:
         self._book = FieldBook()
         # Type object -> what it holds; the type is kept alive, so that its id is not used again.
         self._read: dict[int, tuple[TupleType, Any]] = {}
+        self._nothing: Instance | None = None
 
     def clear(self) -> None:
         """Forget what only speeds things up, and the identity of fields: nothing of one file concerns another."""
         self._book = FieldBook()
         self._read.clear()
+        self._nothing = None
 
     def hold(self, value: Any, named: Callable[[str, list[Type]], Instance]) -> TupleType:
         """A type that stands for the value in this process, while nothing but this object is passed on."""
-        holder = TupleType([], named("builtins.tuple", [NoneType()]))
+        if self._nothing is None:
+            self._nothing = named("builtins.tuple", [NoneType()])
+        holder = TupleType([], self._nothing)
         self._read[id(holder)] = (holder, value)
         return holder
 

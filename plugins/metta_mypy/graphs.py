@@ -23,7 +23,7 @@ from metta_mypy.settle import check_closed
 
 def compile_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
-    point = check_closed(session, session.settled(ctx.type), Call.of(ctx.context))
+    point = check_closed(session, session.settled(ctx), Call.of(ctx.context))
     graph = session.class_of(fullnames.GRAPH)
     return Instance(graph, [session.input_type(point), session.result_type(point)])
 

@@ -93,4 +93,4 @@ def global_hooks_method(session: Session, ctx: MethodContext) -> Type:
     values = {name: hook_value(session, name, value) for name, value in call.keywords.items()}
     string = session.api.named_generic_type("builtins.str", [])
     report(session, global_hook_problems(values, session.oracle, string), call)
-    return session.type_of(session.settled(ctx.type), ctx.context)
+    return session.type_of(session.settled(ctx), ctx.context)

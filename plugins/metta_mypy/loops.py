@@ -32,14 +32,14 @@ def condition_signature(session: Session, ctx: MethodSigContext) -> FunctionLike
     """Types the parameter of the lambda, the first argument of each of the three."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    state = session.point_of(ctx.type).state
-    return conditions.typed(session, session.loose(ctx.default_signature), call.argument(0, "until"), 0, state)
+    state = session.receiver(ctx).state
+    return conditions.typed(session, session.loose(ctx), call.argument(0, "until"), 0, state)
 
 
 def loop_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.settled(ctx.type)
+    point = session.settled(ctx)
     condition = _given(call.argument(0))
     problems = conditions.problem_of(session, LOOP_CONDITION, condition, point.state)
     if (limit := call.keywords.get("max_iterations")) is not None and is_no_count(session, limit):
@@ -55,7 +55,7 @@ def loop_method(session: Session, ctx: MethodContext) -> Type:
 def break_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.settled(ctx.type)
+    point = session.settled(ctx)
     if not point.loops:
         report(session, [] if session.is_lost(point) else [stray_break()], call)
         return session.type_of(point, ctx.context)
@@ -69,7 +69,7 @@ def break_method(session: Session, ctx: MethodContext) -> Type:
 def end_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.settled(ctx.type)
+    point = session.settled(ctx)
     if not point.loops:
         report(session, [] if session.is_lost(point) else [stray_end()], call)
         return session.type_of(point, ctx.context)

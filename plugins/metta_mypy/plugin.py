@@ -11,6 +11,7 @@ from mypy.options import Options
 from mypy.plugin import (
     AttributeContext,
     ClassDefContext,
+    DynamicClassDefContext,
     FunctionContext,
     MethodContext,
     MethodSigContext,
@@ -19,7 +20,20 @@ from mypy.plugin import (
 )
 from mypy.types import FunctionLike, Type
 
-from metta_mypy import branches, contexts, experiments, fullnames, graphs, inputs, loops, stages, surface, through
+from metta_mypy import (
+    branches,
+    contexts,
+    experiments,
+    fullnames,
+    graphs,
+    inputs,
+    loops,
+    rebinding,
+    stages,
+    surface,
+    through,
+)
+from metta_mypy.chains import Chains
 from metta_mypy.config import read_strict
 from metta_mypy.session import Session
 
@@ -72,6 +86,7 @@ class MettaPlugin(Plugin):
         self._signatures = {
             key: partial(self._safely, feature, _default_signature) for key, feature in _SIGNATURES.items()
         }
+        self._texts = Chains()
         self._derived: dict[str, tuple[list[TypeInfo], str | None]] = {}
 
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
@@ -102,13 +117,18 @@ class MettaPlugin(Plugin):
         return partial(self._safely, partial(_attribute, name), _default_attribute)
 
     def get_class_decorator_hook_2(self, fullname: str) -> Callable[[ClassDefContext], bool] | None:
-        return surface.plain_methods if fullname == fullnames.MARKER else None
+        return self._plain_methods if fullname == fullnames.MARKER else None
 
     def get_base_class_hook(self, fullname: str) -> Callable[[ClassDefContext], None] | None:
         symbol = self.lookup_fully_qualified(fullname)
         if symbol is None or not isinstance(symbol.node, TypeInfo) or not symbol.node.has_base(fullnames.EXPERIMENT):
             return None
-        return experiments.annotate_pipeline
+        return partial(self._quietly, experiments.annotate_pipeline)
+
+    def get_dynamic_class_hook(self, fullname: str) -> Callable[[DynamicClassDefContext], None] | None:
+        if fullname != fullnames.PIPELINE:
+            return None
+        return partial(self._quietly, partial(rebinding.annotate, self._texts))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -139,6 +159,18 @@ class MettaPlugin(Plugin):
             message = f"metta_mypy failed here ({type(error).__name__}: {error}): this call is not checked"
             ctx.api.note(message, ctx.context)
             return default(ctx)
+
+    def _plain_methods(self, ctx: ClassDefContext) -> bool:
+        self._quietly(surface.plain_methods, ctx)
+        return True
+
+    def _quietly(self, feature: Callable[[Any], None], ctx: Any) -> None:
+        """Run a feature of the semantic analysis, where there is no place for a note."""
+        try:
+            feature(ctx)
+        except Exception:
+            if self.options.show_traceback:
+                raise
 
 
 def _attribute(name: str, session: Session, ctx: AttributeContext) -> Type:

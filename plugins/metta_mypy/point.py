@@ -39,7 +39,7 @@ class Pending:
         before: the pipeline in front of the stage.
         nested: the pipeline that stands as the stage.
         takes_any: what it takes is not known, and no setting is wrong.
-        is_anonymous: the names of its parameters are not known: only where the context has no field that does not matter.
+        is_anonymous: the names of its parameters are not known, which matters where the context has fields.
         ends: of the arms of a parallel step, by name; `opened` are those that run on the context around it.
         settled: its problems have been reported: no `.through` stands in the same expression.
     """

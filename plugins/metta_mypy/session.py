@@ -7,8 +7,18 @@ from typing import Final, cast
 
 from mypy.checker import TypeChecker
 from mypy.maptype import map_instance_to_supertype
-from mypy.nodes import ARG_NAMED_OPT, ARG_STAR2, CallExpr, Context, Expression, LambdaExpr, RefExpr, TypeInfo
-from mypy.plugin import CheckerPluginInterface
+from mypy.nodes import (
+    ARG_NAMED_OPT,
+    ARG_STAR2,
+    CallExpr,
+    Context,
+    Expression,
+    LambdaExpr,
+    MemberExpr,
+    RefExpr,
+    TypeInfo,
+)
+from mypy.plugin import CheckerPluginInterface, MethodContext, MethodSigContext
 from mypy.types import (
     AnyType,
     CallableType,
@@ -29,6 +39,7 @@ from metta_mypy.facts import Facts
 from metta_mypy.oracle import MypyOracle
 from metta_mypy.point import UNKNOWN, Contract, Inputs, OpenLoop, Pending, Point
 from metta_mypy.reporting import Reporter
+from metta_mypy.type_expressions import NotAType, Unknown, read_type
 from metta_mypy.variables import Place
 from metta_mypy.wording import Argument
 
@@ -58,6 +69,8 @@ class Session:
         self.chains = Chains()
         self.arms: dict[Expression, Point] = {}
         self.watched: list[tuple[LambdaExpr, State[Type]]] = []
+        self._loose: dict[str, CallableType] = {}
+        self._written: dict[Expression, Type | NotAType | Unknown] = {}
         self._facts = Facts(_KEPT)
         self._oracle: MypyOracle | None = None
         self._api: TypeChecker | None = None
@@ -70,6 +83,8 @@ class Session:
             self.chains.begin(checker.path)
             self._api, self._oracle = checker, MypyOracle(checker)
             self._facts.clear()
+            self._loose.clear()
+            self._written.clear()
             self.arms.clear()
             self.watched.clear()
         return checker
@@ -91,9 +106,8 @@ class Session:
         if point.state.open and not point.is_arm:
             return  # what the pipeline around is given, its arms have to ask for first
         begin = root(expression)
-        if isinstance(begin, CallExpr) and isinstance(begin.callee, RefExpr) and not begin.args:
-            if begin.callee.fullname == fullnames.PIPELINE:
-                self.arms[begin] = point.as_arm()
+        if _is_constructor(begin) and isinstance(begin, CallExpr) and not begin.args:
+            self.arms[begin] = point.as_arm()
 
     def drop_arm(self, expression: Expression) -> None:
         """The chain has been checked."""
@@ -127,6 +141,13 @@ class Session:
             found: Type = self.api.expr_checker.analyze_external_member_access(name, owner, Context())
         return found
 
+    def written_type(self, expression: Expression) -> Type | NotAType | Unknown:
+        """The type that an argument denotes, if it is one. It is asked for while sorting, and again for its value."""
+        known = self._written.get(expression)
+        if known is None:
+            known = self._written[expression] = read_type(expression, self.api)
+        return known
+
     def is_checked(self, expression: Expression) -> bool:
         return self.api.has_type(expression)
 
@@ -151,13 +172,20 @@ class Session:
     def whole_of(self, point: Point) -> Type | None:
         return whole(point.state, self.oracle)
 
-    def loose(self, signature: CallableType) -> CallableType:
+    def loose(self, ctx: MethodSigContext) -> CallableType:
         """The signature of a builder method with `object` for every parameter: our sentences say what does not fit.
 
-        Any would spoil the types of arguments that are calls of generic functions.
+        Any would spoil the types of arguments that are calls of generic functions. The signature does not depend on the
+        pipeline the method is called on, so it is made once per file.
         """
-        anything = self.api.named_generic_type("builtins.object", [])
-        return signature.copy_modified(arg_types=[anything] * len(signature.arg_types))
+        signature = ctx.default_signature
+        name = signature.name or ""
+        known = self._loose.get(name)
+        if known is None:
+            anything = self.api.named_generic_type("builtins.object", [])
+            known = signature.copy_modified(arg_types=[anything] * len(signature.arg_types))
+            self._loose[name] = known
+        return known
 
     # -- signatures --------------------------------------------------------------------------------------------------
 
@@ -194,9 +222,20 @@ class Session:
                 return held
         return self._written_out(found)
 
-    def settled(self, tp: Type) -> Point:
-        """The pipeline with its last stage applied; a `.through` can no longer follow."""
-        point = self.point_of(tp)
+    def receiver(self, ctx: MethodContext | MethodSigContext) -> Point:
+        """The pipeline that a builder method is called on.
+
+        Where several statements may have given a variable its value, as behind `if` and `for`, definition time decides.
+        """
+        callee = ctx.context.callee if isinstance(ctx.context, CallExpr) else None
+        if isinstance(callee, MemberExpr) and isinstance(callee.expr, RefExpr) and self.is_checked(callee.expr):
+            if isinstance(get_proper_type(self.api.lookup_type(callee.expr)), UnionType):
+                return UNKNOWN
+        return self.point_of(ctx.type)
+
+    def settled(self, ctx: MethodContext | MethodSigContext) -> Point:
+        """The same with its last stage applied; a `.through` can no longer follow."""
+        point = self.receiver(ctx)
         return point.at(point.state)
 
     def is_lost(self, point: Point) -> bool:
@@ -241,7 +280,9 @@ class Session:
             holder = self._facts.hold(point, api.named_generic_type)
             given = result = cast(Type, any_type)
         elif (variable := self.chains.variable(call)) is not None:
-            return self._value_of_variable(point, variable)
+            # A name whose first value begins with `Pipeline(...)` has been declared as any pipeline.
+            is_first = variable is Place.FIRST and not _is_constructor(root(call))
+            return self._value_of_variable(point, is_first=is_first)
         else:
             holder = self._facts.write(point, api.named_generic_type)
             given, result = self.input_type(point), self.result_type(point)
@@ -253,11 +294,11 @@ class Session:
             return Instance(self.class_of(fullnames.STAGED), [given, result, scope, any_type])
         return Instance(self.class_of(fullnames.PIPELINE), [given, result, scope])
 
-    def _value_of_variable(self, point: Point, variable: Place) -> Type:
+    def _value_of_variable(self, point: Point, *, is_first: bool) -> Type:
         """A type that a variable of several pipelines can have: that of its first value is above the others."""
         any_type = AnyType(TypeOfAny.special_form)
         held: Type = self._facts.write(point, self.api.named_generic_type, is_distinct=True)
-        if variable is Place.FIRST:
+        if is_first:
             held = UnionType([held, self.api.named_generic_type("builtins.object", [])])
         scope = Instance(self.class_of(fullnames.TOP), [held])
         return Instance(self.class_of(fullnames.PIPELINE), [any_type, any_type, scope])
@@ -286,6 +327,13 @@ def as_instance_of(tp: Instance, fullname: str) -> Instance:
     if tp.type.fullname == fullname:
         return tp
     return map_instance_to_supertype(tp, next(info for info in tp.type.mro if info.fullname == fullname))
+
+
+def _is_constructor(expression: Expression) -> bool:
+    """Whether it is `Pipeline(...)`."""
+    if not isinstance(expression, CallExpr) or not isinstance(expression.callee, RefExpr):
+        return False
+    return expression.callee.fullname == fullnames.PIPELINE
 
 
 def _scope(tp: Instance) -> Instance | None:

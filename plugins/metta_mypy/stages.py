@@ -34,16 +34,16 @@ def map_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     over = _text(session, Call.of(ctx.context).keywords.get("over"))
     if over is None:
         return _signature(session, ctx, None)
-    return _signature(session, ctx, map_element("", over, session.point_of(ctx.type).state, session.oracle)[0])
+    return _signature(session, ctx, map_element("", over, session.receiver(ctx).state, session.oracle)[0])
 
 
 def _signature(session: Session, ctx: MethodSigContext, element: Type | None) -> FunctionLike:
     assert isinstance(ctx.context, CallExpr)
     target = Call.of(ctx.context).argument(1)
-    signature = session.loose(ctx.default_signature)
+    signature = session.loose(ctx)
     if target is None:
         return signature
-    point = session.point_of(ctx.type)
+    point = session.receiver(ctx)
     session.place_arm(target, point)
     if not isinstance(target, LambdaExpr):
         return signature
@@ -84,7 +84,7 @@ def stage_method(session: Session, ctx: MethodContext) -> Type:
     """The pipeline with one more stage."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    before = session.settled(ctx.type)
+    before = session.settled(ctx)
     found = _read(session, call, before)
     if found is None:
         return _add(session, ctx, _unread(before))
@@ -101,7 +101,7 @@ def map_method(session: Session, ctx: MethodContext) -> Type:
     """The pipeline with a stage that runs once per element."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    before = session.settled(ctx.type)
+    before = session.settled(ctx)
     found = _read(session, call, before)
     if found is None:
         return _add(session, ctx, _unread(before))

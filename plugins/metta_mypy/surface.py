@@ -14,7 +14,7 @@ from mypy.types import AnyType, TypeOfAny
 from metta_mypy import fullnames
 
 
-def plain_methods(ctx: ClassDefContext) -> bool:
+def plain_methods(ctx: ClassDefContext) -> None:
     """The class's overloaded methods become their implementations."""
     symbols = ctx.cls.info.names
     for name, symbol in list(symbols.items()):
@@ -24,7 +24,6 @@ def plain_methods(ctx: ClassDefContext) -> bool:
             symbols[name] = SymbolTableNode(symbol.kind, plain)
     if ctx.cls.info.fullname == fullnames.PIPELINE and "through" not in symbols:
         _add_through(ctx)
-    return True
 
 
 def _add_through(ctx: ClassDefContext) -> None:

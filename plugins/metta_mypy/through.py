@@ -52,10 +52,10 @@ def through_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     """Types the parameters of the lambdas among the hooks."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    signature = session.loose(ctx.default_signature)
+    signature = session.loose(ctx)
     if not any(isinstance(value, LambdaExpr) for value in call.keywords.values()):
         return signature
-    pending = session.point_of(ctx.type).pending
+    pending = session.receiver(ctx).pending
     if pending is None:
         return signature
     reading = read(session, pending, call)
@@ -69,7 +69,7 @@ def through_method(session: Session, ctx: MethodContext) -> Type:
     """The pipeline behind the stage and its `.through`."""
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
-    point = session.point_of(ctx.type)
+    point = session.receiver(ctx)
     pending = point.pending
     if pending is None:
         if point is not UNKNOWN:
@@ -154,7 +154,7 @@ def kind_of(session: Session, value: Expression) -> ValueKind:
         return ValueKind.TEXT
     if renamed(value) is not None:
         return ValueKind.RENAME
-    return ValueKind.OTHER if isinstance(read_type(value, session.api), NotAType) else ValueKind.TYPE
+    return ValueKind.OTHER if isinstance(session.written_type(value), NotAType) else ValueKind.TYPE
 
 
 def field_type(session: Session, value: Expression) -> Type:
@@ -163,7 +163,7 @@ def field_type(session: Session, value: Expression) -> Type:
         return AnyType(TypeOfAny.special_form)
     if is_none(value):
         return NoneType()
-    return _known(read_type(value, session.api))
+    return _known(session.written_type(value))
 
 
 def _known(tp: Type | NotAType | Unknown) -> Type:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from configparser import ConfigParser
 from pathlib import Path
@@ -28,13 +31,25 @@ def yaml(text: str) -> Any:
     return pytest.importorskip("yaml").safe_load(text)
 
 
-def test_the_mistake_gives_its_message(
+def test_the_mistake_gives_its_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rollout.py").write_text(blocks("py")[0])
+    Path("mypy.ini").write_text("[mypy]\nplugins = metta_mypy\nfollow_imports = silent\nno_site_packages = True\n")
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", f"--cache-dir={tmp_path / 'cache'}", "rollout.py"]
+    environment = {**os.environ, "MYPYPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (blocks("text")[0], 1), done.stderr
+
+
+def test_the_check_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rollout.py").write_text(blocks("py")[0])
     assert main(["check", "--no-static", "rollout.py"]) == 2
-    assert capsys.readouterr().out == blocks("text")[0] + "1 error in 1 file\n"
+    error, remedy = blocks("text")[0].splitlines()
+    expected = [error.replace(" error:", ""), "    " + remedy.partition(" note: ")[2], "1 error in 1 file"]
+    assert capsys.readouterr().out.splitlines() == expected
 
 
 def test_the_ignore_comment_stands_on_the_line_of_the_mistake() -> None:

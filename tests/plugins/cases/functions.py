@@ -130,6 +130,6 @@ async def in_async() -> float:
 
 
 if TYPE_CHECKING:
-    reveal_type(exact())  # R: Pipeline[tuple[list[float], str, fallback=
+    reveal_type(exact())  # R: Pipeline[tuple[list[float], str, fallback=Batch], tuple[float, fallback=Score], Top
     reveal_type(exact().compile().run(Batch([], "a")))  # R: Score
     reveal_type(of_exact.compile().run(Batch([], "a")).result)  # R: float

@@ -130,8 +130,8 @@ def hand_over() -> None:
 
 
 if TYPE_CHECKING:
-    reveal_type(by_fields)  # R: CompiledGraph[TypedDict({'size': int, 'name': str}), tuple[float, fallback=
-    reveal_type(by_value.run(Batch(3, "a")))  # R: tuple[float, fallback=
+    reveal_type(by_fields)  # R: CompiledGraph[TypedDict({'size': int, 'name': str}), tuple[float, fallback=Score]]
+    reveal_type(by_value.run(Batch(3, "a")))  # R: tuple[float, fallback=Score]
     items = of_open.run(size=1, name="a")
     reveal_type(items)  # R: Context[TypedDict({'size': int, 'name': str, 'items': list[str]}), None]
     reveal_type(of_open.run(size=1, name="a").items)  # R: list[str]

@@ -204,3 +204,19 @@ def handle(error: Exception) -> Output:
 
 changed = Pipeline(seed=int).stage("train", train).through(Output, transform=to_float)  # E: hook-signature
 on_error_good = Pipeline(seed=int).stage("train", train).through(Output, on_error=handle)
+
+
+def handle_number(error: Exception) -> float:
+    print(error)
+    return 0.0
+
+
+on_error_result = Pipeline(seed=int).stage("train", train).through(Output, on_error=handle_number)  # E: hook-signature
+on_error_lambda = (
+    Pipeline(seed=int)
+    .stage("train", train)
+    .through(
+        Output,
+        on_error=lambda error: 0.0,  # S: hook-signature
+    )
+)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from metta.sweep import Pipeline
+
+if TYPE_CHECKING:
+    from metta.sweep import Context
 
 
 class Score(NamedTuple):
@@ -28,6 +31,18 @@ def use_two(loss: float, more: float) -> float:
 FINAL: Final = Pipeline(size=int).stage("evaluate", evaluate).through(Score)
 from_final = FINAL.stage("use", use).through(result=float)
 from_final_wrong = FINAL.stage("use", use_two).through(result=float)  # E: missing-field
+
+
+def whole(ctx: Context) -> float:
+    return float(ctx.size)
+
+
+of_a_hidden_context = Pipeline(size=int).stage("whole", whole).through(result=float)  # DN: untyped-stage
+of_a_hidden_context_wrong = (
+    Pipeline(size=int)
+    .stage("whole", whole)  # DN: untyped-stage
+    .through(result=str)  # E: stage-output
+)
 
 
 class Holder:

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from metta.sweep.contracts.flow.hook_table import HOOK_NAMES
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.problems import Problem, context_text, describe, did_you_mean, typed
+from metta.sweep.contracts.flow.problems import Problem, article, context_text, describe, did_you_mean, fitted, typed
 from metta.sweep.contracts.flow.state import State
 from metta.sweep.contracts.signature import Kind, Parameter, Signature
 
@@ -260,7 +260,7 @@ def _from_setting(
                 f'setting "{name}" of stage "{stage}" is {found}; the parameter is {name}: {expected}',
                 expected=expected,
                 found=found,
-                remedy=f"pass a {expected}, or change the annotation",
+                remedy=f"pass {article(expected)}, or change the annotation",
                 argument=name,
                 at=setting.at,
             )
@@ -363,12 +363,12 @@ def _whole(
         expected, found = oracle.describe(tp), describe(state.value, oracle)
         return None, Problem(
             "stage-input",
-            f'stage "{stage}" takes {parameter.name}: {expected}; the context is a {found}'
+            f'stage "{stage}" takes {parameter.name}: {expected}; the context is {article(found)}'
             + ("" if not state.replaced_by else f' since stage "{state.replaced_by}"')
             + did_you_mean(parameter.name, list(state.fields)),
             expected=expected,
             found=found,
-            remedy=f"let the stage take a {found}, or change the contract before it",
+            remedy=f"let the stage take {article(found)}, or change the contract before it",
         )
     return None, problem or _missing_field(stage, [(parameter, None)], state, oracle)
 
@@ -450,6 +450,10 @@ def _missing(
     return problems
 
 
+_LONG = 90
+"""Missing fields are shown with their types up to so many characters."""
+
+
 def _missing_field(
     stage: str,
     missing: list[tuple[Parameter[T], Problem | None]],
@@ -458,7 +462,10 @@ def _missing_field(
     record: Parameter[T] | None = None,
 ) -> Problem:
     wanted = [typed(p.name, p.type, oracle) for p, _ in missing]
-    shown = ", ".join(f'"{w}"' for w in wanted[:3]) + (", ..." if len(wanted) > 3 else "")
+    more = ", ..." if len(wanted) > 3 else ""
+    shown = ", ".join(f'"{w}"' for w in wanted[:3]) + more
+    if len(shown) > _LONG:
+        shown = ", ".join(f'"{p.name}"' for p, _ in missing[:3]) + more
     names = list(state.fields)
     found = context_text(state, oracle)
     of = "" if record is None else f" of {typed(record.name, record.type, oracle)}"
@@ -467,16 +474,24 @@ def _missing_field(
     if missing[0][0].kind is Kind.POSITIONAL_ONLY:
         return Problem(
             "missing-field",
-            f'stage "{stage}" takes the context as a whole as {wanted[0]}, which is positional-only; '
-            f"the context has {found}{since}",
+            fitted(
+                lambda limit: (
+                    f'stage "{stage}" takes the context as a whole as {wanted[0]}, which is positional-only; '
+                    f"the context has {context_text(state, oracle, limit)}{since}"
+                )
+            ),
             expected=wanted[0],
             found=found,
             remedy=f'drop the "/" behind "{first}", so that it takes the field of its name',
         )
     return Problem(
         "missing-field",
-        f'stage "{stage}" needs field{"s" if len(wanted) > 1 else ""} {shown}{of}; '
-        f"the context has {found}{since}{did_you_mean(first, names)}",
+        fitted(
+            lambda limit: (
+                f'stage "{stage}" needs field{"s" if len(wanted) > 1 else ""} {shown}{of}; '
+                f"the context has {context_text(state, oracle, limit)}{since}{did_you_mean(first, names)}"
+            )
+        ),
         expected=", ".join(wanted),
         found=found,
         remedy=(

@@ -186,7 +186,7 @@ def _keyed_output(
         problems.append(
             Problem(
                 "stage-output",
-                f'parallel "{stage}" gives {given} for "{name}"; its contract is {name}: {expected}',
+                f'{stage} gives {given} for "{name}"; its contract is {name}: {expected}',
                 expected=expected,
                 found=given,
                 remedy="name the arm after the field and let it end with that type",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypeAlias, TypeVar
@@ -13,6 +14,7 @@ T = TypeVar("T")
 
 # A message's first line is cut to 200 characters; the list of fields takes what the rest leaves.
 _LIST_LIMIT = 80
+_LINE_LIMIT = 200
 
 
 Where: TypeAlias = str | int | tuple[int, int]
@@ -54,6 +56,25 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
 def typed(name: str, tp: T | None, oracle: TypeOracle[T]) -> str:
     """`name: type`, or the bare name where the type is not known."""
     return name if tp is None else f"{name}: {oracle.describe(tp)}"
+
+
+def article(noun: str) -> str:
+    """ "a float", "an int"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def fitted(text: Callable[[int], str]) -> str:
+    """A message that fits its line: the list of what the context has gives way, not what stands behind it.
+
+    Args:
+        text: the message with a list of at most so many characters.
+    """
+    found = text(_LIST_LIMIT)
+    for limit in (60, 40, 20):
+        if len(found) <= _LINE_LIMIT:
+            break
+        found = text(limit)
+    return found
 
 
 def context_text(state: State[T], oracle: TypeOracle[T], limit: int = _LIST_LIMIT) -> str:
