@@ -6,8 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
 FILES := pyproject.toml .ci/constraints.txt
+MYPYS := $(shell sed -n 's/^mypy==//p' .ci/mypy-versions.txt)
 
-.PHONY: demo test test-slow lint types bench format clean
+.PHONY: demo test test-slow lint types bench format clean mypy-versions
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits_sweep.py
@@ -15,7 +16,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev mypy-versions
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
@@ -56,6 +57,12 @@ $(VENV)/.demo: $(FILES) | $(VENV)/.torch
 $(VENV)/.dev: $(FILES) | $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.demo
+
+# Older versions of mypy, which the plugin supports, too: each in a folder of its own.
+mypy-versions: $(MYPYS:%=$(VENV)/mypy/%)
+
+$(VENV)/mypy/%: | $(VENV)/.dev
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --target $@ mypy==$*
 
 $(VENV)/.bench: $(FILES) | $(VENV)/.dev
 	$(PIP) --editable '.[bench]'

@@ -59,7 +59,7 @@ def main() -> None:
     except ZeroDivisionError:
         print(" | ".join(seen))
     try:
-        HookSet(chekpoint=True)
+        HookSet(chekpoint=True)  # type: ignore[call-arg]
     except MettaSweepError as error:
         print(error)
 

@@ -41,16 +41,10 @@ from metta_mypy.wording import argument_of
 
 
 class Arm(NamedTuple):
-    """One arm.
-
-    Attributes:
-        name: of the arm, in messages.
-        position: of the argument it stands in.
-    """
+    """One arm, by its name in messages."""
 
     name: str
     target: Target
-    position: int
     expression: Expression
 
 
@@ -82,7 +76,7 @@ def conditional_method(session: Session, ctx: MethodContext) -> Type:
             arms.append(_arm(session, call, name, expression, position))
     point = with_inputs(point, _asked(session, arms), session.oracle)
     report(session, conditions.problem_of(session, PREDICATE, call.argument(0), point.state), call)
-    ends = [_end(session, call, arm, point.state) for arm in arms]
+    ends = [_end(session, arm, point.state) for arm in arms]
     states = [end for end, _ in ends]
     first = next((name for _, name in ends if name), "")
     if not states:
@@ -99,19 +93,27 @@ def _arm(session: Session, call: Call, name: str, expression: Expression, positi
     if target.problem is not None:
         session.reporter.problem(target.problem, session.api, expression)
     if target.nested is None:
-        return Arm(own, target, position, expression)
-    return Arm(name, replace(target, nested=check_closed(session, target.nested, call)), position, expression)
+        return Arm(own, target, expression)
+    return Arm(name, replace(target, nested=check_closed(session, target.nested, call)), expression)
 
 
-def _end(session: Session, call: Call, arm: Arm, state: State[Type]) -> tuple[State[Type], str]:
+def _end(session: Session, arm: Arm, state: State[Type]) -> tuple[State[Type], str]:
     """The context at the end of an arm, and the name of its first stage."""
     nested = arm.target.nested
     if nested is not None:
         after, _, problems = nested_after(arm.name, nested, {}, state, session.oracle)
-        report(session, problems, call)
+        _report(session, problems, arm)
         return after, nested.first
     pending = Pending(Point(state, is_arm=True), arm.name, arm.target.signature)
-    return settle(session, pending, call).state, arm.name
+    effect = effect_of(pending, None, {}, session.oracle)
+    _report(session, effect.problems, arm)
+    return without_optional(effect.after), arm.name
+
+
+def _report(session: Session, problems: list[Problem], arm: Arm) -> None:
+    """A bare callable, and the inputs of a pipeline: what is wrong stands where the arm does."""
+    for problem in problems:
+        session.reporter.problem(problem, session.api, arm.expression)
 
 
 def _asked(session: Session, arms: list[Arm]) -> Asked | None:
@@ -185,7 +187,7 @@ def _pending(session: Session, call: Call, point: Point, given: Expression) -> P
         return Pending(point, "parallel", any_signature("parallel"))
     point = with_inputs(point, _asked(session, arms), session.oracle)
     names = list(_written(given))
-    ends = {name: _parallel_end(session, call, arm, point.state) for name, arm in zip(names, arms, strict=True)}
+    ends = {name: _parallel_end(session, arm, point.state) for name, arm in zip(names, arms, strict=True)}
     opened = frozenset(name for name, arm in zip(names, arms, strict=True) if _is_open(arm))
     return Pending(point, "parallel", ends=ends, opened=opened, is_keyed=isinstance(given, DictExpr))
 
@@ -195,15 +197,15 @@ def _is_open(arm: Arm) -> bool:
     return arm.target.nested is None or arm.target.nested.is_arm
 
 
-def _parallel_end(session: Session, call: Call, arm: Arm, state: State[Type]) -> State[Type]:
+def _parallel_end(session: Session, arm: Arm, state: State[Type]) -> State[Type]:
     """Only the whole of an arm leaves it: that of a closed pipeline is its own."""
     nested = arm.target.nested
     if nested is None:
         pending = Pending(Point(state, is_arm=True), arm.name, arm.target.signature)
         effect = effect_of(pending, None, {}, session.oracle)
-        report(session, effect.problems, call)
+        _report(session, effect.problems, arm)
         return effect.after
-    report(session, nested_call(arm.name, nested, {}, state, session.oracle), call)
+    _report(session, nested_call(arm.name, nested, {}, state, session.oracle), arm)
     return nested.state
 
 

@@ -32,6 +32,7 @@ class Chains:
         self._lines: list[bytes] = []
         self._parts: frozenset[_Position] | None = None
         self._variables: Variables | None = None
+        self._last: tuple[CallExpr | None, str | None] = (None, None)
 
     def begin(self, path: str) -> None:
         """From here on calls of this file are asked for."""
@@ -46,9 +47,15 @@ class Chains:
             stamp, lines = (0, 0), []
         self._path, self._stamp, self._lines = path, stamp, lines
         self._parts = self._variables = None
+        self._last = (None, None)
 
     def follower(self, call: CallExpr) -> str | None:
         """The method that is called on the result of `call` in the same expression; None where there is none."""
+        if self._last[0] is not call:
+            self._last = (call, self._found_behind(call))
+        return self._last[1]
+
+    def _found_behind(self, call: CallExpr) -> str | None:
         line, column = _end(call)
         while 0 < line <= len(self._lines):
             rest = self._lines[line - 1][column:].lstrip()

@@ -70,4 +70,4 @@ def with_bound(signature: Signature[Type], bound: Mapping[str, Argument]) -> Sig
             parameter = replace(parameter, kind=Kind.KEYWORD_ONLY)
         if not (after_bound and parameter.kind is Kind.VAR_POSITIONAL):
             left.append(parameter)
-    return replace(signature, parameters=tuple(left), bound={**signature.bound, **bound})
+    return replace(signature, parameters=tuple(left), bound={**signature.bound, **bound}, overloads=())

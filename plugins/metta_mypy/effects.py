@@ -62,8 +62,10 @@ def effect_of(
         contract: of its `.through`; None where there is none.
         more: settings in the `.through`.
     """
-    settings = {**pending.settings, **more}
-    before = with_inputs(pending.before, _asked(pending, settings, oracle), oracle)
+    settings = {**pending.settings, **more} if more else pending.settings
+    before = pending.before
+    if before.inputs is None:
+        before = with_inputs(before, _asked(pending, settings, oracle), oracle)
     state = before.state
     if pending.ends is not None:
         ends, opened = pending.ends, pending.opened

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from mypy.nodes import ARG_POS, Expression
 from mypy.types import (
@@ -67,6 +67,13 @@ class FieldBook:
         return read
 
 
+_REMEMBERED: Final = 2048
+"""How many values are remembered, the newest: of a longer list the garbage collector would have most of the work.
+
+What only stands in this process is read by the next call of its chain; between the two lie the calls of its arms.
+"""
+
+
 class Facts:
     """Writes values into types and reads them back.
 
@@ -87,12 +94,17 @@ class Facts:
         self._read.clear()
         self._nothing = None
 
+    def _remember(self, holder: TupleType, value: Any) -> None:
+        if len(self._read) >= _REMEMBERED:
+            del self._read[next(iter(self._read))]
+        self._read[id(holder)] = (holder, value)
+
     def hold(self, value: Any, named: Callable[[str, list[Type]], Instance]) -> TupleType:
         """A type that stands for the value in this process, while nothing but this object is passed on."""
         if self._nothing is None:
             self._nothing = named("builtins.tuple", [NoneType()])
         holder = TupleType([], self._nothing)
-        self._read[id(holder)] = (holder, value)
+        self._remember(holder, value)
         return holder
 
     def write(
@@ -116,7 +128,7 @@ class Facts:
         mark = Instance(named("builtins.object", []).type, [], extra_attrs=ExtraAttrs({}, {digest}, None))
         shown: Type = LiteralType(digest, named("builtins.str", [])) if is_distinct else mark
         holder = TupleType([shown], named("builtins.tuple", [inside]))
-        self._read[id(holder)] = (holder, value)
+        self._remember(holder, value)
         return holder
 
     def read(self, holder: ProperType) -> Any:
@@ -131,7 +143,7 @@ class Facts:
             return None
         shape, stamps = json.loads(inside.name)
         value = _Reader(self._classes, inside.arg_types, stamps, self._book).value(json.loads(shape))
-        self._read[id(holder)] = (holder, value)
+        self._remember(holder, value)
         return value
 
 

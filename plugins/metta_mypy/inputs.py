@@ -91,6 +91,5 @@ def global_hooks_method(session: Session, ctx: MethodContext) -> Type:
     assert isinstance(ctx.context, CallExpr)
     call = Call.of(ctx.context)
     values = {name: hook_value(session, name, value) for name, value in call.keywords.items()}
-    string = session.api.named_generic_type("builtins.str", [])
-    report(session, global_hook_problems(values, session.oracle, string), call)
+    report(session, global_hook_problems(values, session.oracle), call)
     return session.type_of(session.settled(ctx), ctx.context)

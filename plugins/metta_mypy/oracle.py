@@ -142,9 +142,11 @@ class MypyOracle(TypeOracle[Type]):
     def is_none(self, tp: Type, /) -> bool:
         return isinstance(get_proper_type(tp), NoneType)
 
-    def without_none(self, tp: Type, /) -> Type | None:
-        rest = [item for item in flatten_nested_unions([tp]) if not isinstance(get_proper_type(item), NoneType)]
-        return UnionType.make_union(rest) if rest else None
+    def members_of(self, tp: Type, /) -> Sequence[Type]:
+        return flatten_nested_unions([tp])
+
+    def builtin(self, cls: type, /) -> Type:
+        return self._checker.named_generic_type(f"builtins.{cls.__name__}", [])
 
     def is_context(self, tp: Type, /) -> bool:
         return _is_instance(tp, self._context)

@@ -70,6 +70,7 @@ class Session:
         self.arms: dict[Expression, Point] = {}
         self.watched: list[tuple[LambdaExpr, State[Type]]] = []
         self._loose: dict[str, CallableType] = {}
+        self._classes: dict[str, TypeInfo] = {}
         self._written: dict[Expression, Type | NotAType | Unknown] = {}
         self._facts = Facts(_KEPT)
         self._oracle: MypyOracle | None = None
@@ -84,6 +85,7 @@ class Session:
             self._api, self._oracle = checker, MypyOracle(checker)
             self._facts.clear()
             self._loose.clear()
+            self._classes.clear()
             self._written.clear()
             self.arms.clear()
             self.watched.clear()
@@ -108,6 +110,9 @@ class Session:
         begin = root(expression)
         if _is_constructor(begin) and isinstance(begin, CallExpr) and not begin.args:
             self.arms[begin] = point.as_arm()
+            # mypy checks the items of a list twice, and takes what it has found for their parts from a cache: an arm
+            # would stand on the context of the first time.
+            getattr(self.api.expr_checker, "expr_cache", {}).clear()
 
     def drop_arm(self, expression: Expression) -> None:
         """The chain has been checked."""
@@ -132,8 +137,12 @@ class Session:
         """The type mypy has found for an argument, or finds for it where a certain type is wanted."""
         if context is None and self.is_checked(expression):
             return self.api.lookup_type(expression)
-        with self.api.msg.filter_errors():
-            return self.api.get_expression_type(expression, context)
+        with self.api.msg.filter_errors() as errors:
+            found = self.api.get_expression_type(expression, context)
+            if context is not None and errors.has_new_errors():
+                # Where a list[str] is wanted, `[3]` is one, and an error: what is it alone?
+                found = self.api.get_expression_type(expression)
+        return found
 
     def method_type(self, owner: Instance, name: str) -> Type:
         """The type of a bound method."""
@@ -267,7 +276,10 @@ class Session:
         return point.at(_seen_as(result, point.state))
 
     def class_of(self, fullname: str) -> TypeInfo:
-        return fullnames.class_of(self.api, fullname)
+        known = self._classes.get(fullname)
+        if known is None:
+            known = self._classes[fullname] = fullnames.class_of(self.api, fullname)
+        return known
 
     # -- from points to types ----------------------------------------------------------------------------------------
 

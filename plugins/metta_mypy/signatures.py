@@ -51,7 +51,7 @@ from mypy.types import (
     get_proper_type,
 )
 
-from metta.sweep.contracts.signature import Kind, Parameter, Signature
+from metta.sweep.contracts.signature import Kind, Parameter, Signature, overloaded
 from metta_mypy.combining import common, with_bound, without_first
 from metta_mypy.definitions import class_of, definition_of, function_of
 from metta_mypy.wording import Argument, argument_of, describe, function_name, qualified_class_name
@@ -77,7 +77,7 @@ def signature_of(tp: Type, checker: TypeChecker, expr: Expression | None = None)
         expr: the expression of that type: it leads to the definition, and shows what a partial has bound.
 
     The types keep the type variables of a generic callable. A lambda has no annotations, as at run time. An overloaded
-    function is read from its implementation, as at run time, and without one (in a stub) by what its overloads have in
+    function takes what its implementation takes, as at run time, and without one (in a stub) what its overloads have in
     common.
     """
     if isinstance(expr, LambdaExpr):
@@ -147,9 +147,10 @@ def _of_function(tp: CallableType | Overloaded, checker: TypeChecker, expr: Expr
     if function is None or not isinstance(definition, OverloadedFuncDef):  # in a stub, say
         return common([_read(_erased(item), None, name) for item in tp.items])
     whole = _read(_declared(function, checker), function, name)
-    first = function_of(definition.items[0])
-    is_bound = first is not None and len(first.arg_names) > len(tp.items[0].arg_names)
-    return without_first(whole) if is_bound else whole
+    written = [function_of(item) for item in definition.items]
+    is_bound = written[0] is not None and len(written[0].arg_names) > len(tp.items[0].arg_names)
+    each = [_read(item, own, name) for item, own in zip(tp.items, written, strict=False)]
+    return overloaded(without_first(whole) if is_bound else whole, each, AnyType(TypeOfAny.special_form))
 
 
 def _read(tp: CallableType, function: FuncDef | None, name: str) -> Signature[Type]:
@@ -169,7 +170,7 @@ def _parameters(tp: CallableType, function: FuncDef | None) -> tuple[Parameter[T
         is_unknown = tp.implicit or _is_untyped(declared, kind, tp) or (is_unbound and index == 0)
         found.append(
             Parameter(
-                name or names[index] or ("args" if kind is ARG_STAR else f"arg{index + 1}"),
+                name or names[index] or ("args" if kind is ARG_STAR else f".{index}"),
                 Kind.POSITIONAL_ONLY if name is None and kind.is_positional() else _KINDS[kind],
                 None if is_unknown else declared,
                 kind.is_required(),

@@ -39,8 +39,10 @@ def map_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
 
 def _signature(session: Session, ctx: MethodSigContext, element: Type | None) -> FunctionLike:
     assert isinstance(ctx.context, CallExpr)
-    target = Call.of(ctx.context).argument(1)
     signature = session.loose(ctx)
+    if not any(isinstance(argument, (LambdaExpr, CallExpr)) for argument in ctx.context.args):
+        return signature
+    target = Call.of(ctx.context).argument(1)
     if target is None:
         return signature
     point = session.receiver(ctx)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mypy.nodes import CallExpr, Expression, LambdaExpr, MemberExpr, NameExpr, RefExpr, Var
-from mypy.types import AnyType, CallableType, Instance, ProperType, Type, TypeOfAny, get_proper_type
+from mypy.types import AnyType, CallableType, Instance, ProperType, Type, TypeOfAny, UnionType, get_proper_type
 
 from metta.sweep.contracts.flow import Problem, not_a_stage
 from metta.sweep.contracts.signature import Signature
 from metta_mypy import fullnames
-from metta_mypy.point import Point
+from metta_mypy.point import UNKNOWN, Point
 from metta_mypy.session import Session, as_instance_of
 from metta_mypy.signatures import awaited, is_callable, signature_of
 from metta_mypy.wording import argument_of
@@ -48,12 +48,21 @@ def read_target(session: Session, stage: str, expression: Expression, tp: Type, 
             return Target(nested=session.graph_point(found))
         if found.type.has_base(fullnames.EXPERIMENT):
             return _experiment(session, found)
+    if isinstance(found, UnionType) and any(_is_composite(item) for item in found.items):
+        # Which one it is, is known when it runs.
+        return Target(nested=UNKNOWN)
     if is_callable(found) is False:
         shown = argument_of(expression, session.api, found).text
         problem = not_a_stage(stage, shown, position, called=_called(expression))
         return Target(any_signature(stage), problem=problem)
     signature = callable_signature(session, expression, found)
     return Target(signature, is_anonymous=_is_anonymous(expression, found))
+
+
+def _is_composite(tp: Type) -> bool:
+    found = get_proper_type(tp)
+    bases = (fullnames.PIPELINE, fullnames.GRAPH, fullnames.EXPERIMENT)
+    return isinstance(found, Instance) and any(found.type.has_base(base) for base in bases)
 
 
 def _is_anonymous(expression: Expression, tp: ProperType) -> bool:

@@ -51,10 +51,10 @@ class Reading:
 def through_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     """Types the parameters of the lambdas among the hooks."""
     assert isinstance(ctx.context, CallExpr)
-    call = Call.of(ctx.context)
     signature = session.loose(ctx)
-    if not any(isinstance(value, LambdaExpr) for value in call.keywords.values()):
+    if not any(isinstance(argument, LambdaExpr) for argument in ctx.context.args):
         return signature
+    call = Call.of(ctx.context)
     pending = session.receiver(ctx).pending
     if pending is None:
         return signature
@@ -96,16 +96,9 @@ def _hook_problems(session: Session, reading: Reading, effect: Effect, pending: 
         return []
     values = {name: hook_value(session, name, value) for name, value in hooks.items()}
     is_map = pending.over is not None
-    string = session.api.named_generic_type("builtins.str", [])
+    state = effect.before.state
     found = hook_problems(
-        pending.name,
-        values,
-        effect.output,
-        effect.before.state,
-        session.oracle,
-        string,
-        is_map=is_map,
-        nested=effect.nested,
+        pending.name, values, effect.output, state, session.oracle, is_map=is_map, nested=effect.nested
     )
     contract = effect.output.contract
     if "default" in hooks and contract is not None:

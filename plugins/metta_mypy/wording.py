@@ -52,6 +52,8 @@ from mypy.types import (
     get_proper_type,
 )
 
+from metta_mypy.fullnames import CONTEXT
+
 TUPLE = "builtins.tuple"
 
 
@@ -104,9 +106,24 @@ def _describe_instance(tp: Instance) -> str:
     name = _AT_RUN_TIME.get(tp.type.fullname) or class_name(tp.type)
     if _is_bare(tp):
         return name
+    if tp.type.fullname == CONTEXT and isinstance(fields := get_proper_type(tp.args[0]), TypedDictType):
+        return f"{name}({_described_fields(fields)})"
     if tp.type.fullname == TUPLE and not isinstance(get_proper_type(tp.args[0]), UnpackType):
         return f"tuple[{describe(tp.args[0])}, ...]"
     return _applied(name, tp.args)
+
+
+def _described_fields(fields: TypedDictType) -> str:
+    """The fields of a Context view, as messages say them of a context."""
+    parts = [
+        f"{name}: {describe(it)}{'' if name in fields.required_keys else ' (maybe set)'}"
+        for name, it in fields.items.items()
+    ]
+    text = ", ".join(parts)
+    while len(text) > _LIMIT and len(parts) > 1:
+        parts.pop()
+        text = ", ".join(parts) + ", ..."
+    return text
 
 
 # What typeshed calls by the name that `typing` has for it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, TypeVar, overload
 
 import pytest
 
@@ -107,9 +107,60 @@ def test_a_stage_without_a_contract(fn: Callable[..., Any], shape: Shape, value:
     assert (found.after is START) == (shape is Shape.KEEP)
 
 
-def test_the_return_type_of_a_generic_stage_is_solved_or_given() -> None:
+@overload
+def chosen(x: str) -> str: ...
+@overload
+def chosen(x: int) -> bytes: ...
+def chosen(x: int | str) -> bytes | str:
+    return str(x)
+
+
+@overload
+def by_setting(x: int, raw: Literal[True]) -> bytes: ...
+@overload
+def by_setting(x: int, raw: Literal[False] = ...) -> str: ...
+def by_setting(x: int, raw: bool = False) -> bytes | str:
+    return str(x)
+
+
+@overload
+def generic(names: set[T]) -> set[T]: ...
+@overload
+def generic(names: list[T]) -> T: ...
+def generic(names: Any) -> Any:
+    return names
+
+
+def test_the_return_type_of_a_generic_stage_is_solved() -> None:
     assert effect(first_of).after.value is str
-    assert effect(first_of, returns=bytes).after.value is bytes
+    assert effect(generic).after.value is str
+
+
+def test_the_arguments_choose_among_overloads() -> None:
+    assert effect(chosen).after.value is bytes
+    assert effect(by_setting).after.value is str
+    signature = signature_of(by_setting)
+    for value, returns in ((True, bytes), (False, str)):
+        found = flow.stage_effect("s", signature, {"raw": Setting(value)}, None, START, ORACLE)
+        assert found.after.value is returns
+    mapped = flow.map_effect("m", signature_of(chosen), "names", {}, None, START, ORACLE)
+    assert mapped.after.value == list[str]
+
+
+def test_overloads_of_an_earlier_function_of_the_name_do_not_count() -> None:
+    first = "@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x): return x"
+    cells = [(first, Shape.UNKNOWN), ("\n\n\n\n\n\ndef f(x: int | str) -> bytes: return b''", Shape.VALUE)]
+    names: dict[str, Any] = {"__name__": "notebook", "overload": overload}
+    for number, (text, shape) in enumerate(cells):
+        exec(compile(text, f"cell {number}", "exec"), names)
+        found = flow.stage_effect("s", signature_of(names["f"]), {}, None, with_fields(x=int | str), ORACLE)
+        assert found.output.shape is shape
+
+
+@pytest.mark.parametrize("tp", [int | str, Any, None])
+def test_which_overload_is_meant_may_not_be_known(tp: Any) -> None:
+    found = flow.stage_effect("s", signature_of(chosen), {}, None, with_fields(x=tp), ORACLE)
+    assert (found.output.shape, found.after.unknown, list(found.problems)) == (Shape.UNKNOWN, True, [])
 
 
 def test_problems_come_in_the_order_of_the_call() -> None:
@@ -142,8 +193,6 @@ def test_a_map_gives_a_list() -> None:
     assert (found.after.value, list(found.problems)) == (list[str], [])
     unknown = flow.map_effect("m", signature_of(untyped), "names", {}, None, START, ORACLE)
     assert unknown.after.value == list[Any]
-    solved = flow.map_effect("m", signature_of(shout), "names", {}, None, START, ORACLE, returns=bytes)
-    assert solved.after.value == list[bytes]
     generic = flow.map_effect("m", signature_of(same), "names", {}, None, START, ORACLE)
     assert generic.after.value == list[str]
     nowhere = flow.map_effect("m", signature_of(shout), "trials", {}, Keyword({"y": int}), START, ORACLE)
@@ -408,7 +457,7 @@ def of(fn: Callable[..., Any]) -> HookValue[Any]:
 
 def hook_codes(hooks: Mapping[str, HookValue[Any]], contract: Any, state: State[Any] = START, **more: Any) -> list[str]:
     out: Output[Any] = Output(Shape.KEEP if contract is None else Shape.VALUE, contract, True)
-    return codes(flow.hook_problems("s", hooks, out, state, ORACLE, str, **more))
+    return codes(flow.hook_problems("s", hooks, out, state, ORACLE, **more))
 
 
 def test_the_data_of_a_keyword_contract_is_its_own_fields() -> None:
@@ -452,7 +501,7 @@ def test_a_stage_that_may_be_skipped() -> None:
 
 def test_global_hooks() -> None:
     hooks = {"before": of(lambda stage, data: None), "after": of(lambda data: None), "befor": HookValue[Any]()}
-    problems = flow.global_hook_problems(hooks, ORACLE, str)
+    problems = flow.global_hook_problems(hooks, ORACLE)
     assert [(p.code, p.argument) for p in problems] == [("unknown-hook", "befor"), ("hook-signature", "after")]
 
 

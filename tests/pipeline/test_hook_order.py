@@ -253,7 +253,7 @@ def test_hook_sets_combine() -> None:
     from_dict = {"retry": 1} | HookSet(cache=True)
     assert isinstance(from_dict, HookSet)
     with pytest.raises(UsageError, match='"lag" is no hook \\(did you mean "log"\\?\\)'):
-        HookSet(lag=print)
+        HookSet(lag=print)  # type: ignore[call-arg]
 
 
 # -- global hooks -----------------------------------------------------------------------------------------------------

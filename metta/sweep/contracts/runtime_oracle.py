@@ -84,9 +84,11 @@ class RuntimeOracle(TypeOracle[Any]):
     def is_none(self, tp: Any, /) -> bool:
         return tp is NoneType or tp is None
 
-    def without_none(self, tp: Any, /) -> Any | None:
-        rest = [member for member in union_members(tp) if not self.is_none(member)]
-        return types.join(rest) if rest else None
+    def members_of(self, tp: Any, /) -> Sequence[Any]:
+        return union_members(tp)
+
+    def builtin(self, cls: type, /) -> Any:
+        return cls
 
     def is_context(self, tp: Any, /) -> bool:
         return tp is self._context

@@ -10,12 +10,12 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_VARARGS, CO_VARKEYWORDS, iscoroutinefunction
 from types import CodeType, FunctionType, MappingProxyType, MethodType, WrapperDescriptorType
-from typing import Any, Generic, Self, TypeVar, get_args, get_origin
+from typing import Any, Generic, Self, TypeVar, get_args, get_origin, get_overloads
 
 from metta.sweep.contracts.hints import (
     Scope,
@@ -59,6 +59,7 @@ class Signature(Generic[T]):
         returns: the declared type of the finished result (awaited); None where there is no annotation.
         is_async: whether a call returns an awaitable.
         bound: keywords bound by `functools.partial`; they are listed nowhere in `parameters`.
+        overloads: of an overloaded function, where they return different types; `returns` is Any then.
     """
 
     name: str
@@ -66,6 +67,19 @@ class Signature(Generic[T]):
     returns: T | None
     is_async: bool
     bound: Mapping[str, object] = field(default_factory=lambda: _NOTHING, hash=False)
+    overloads: tuple[Signature[T], ...] = ()
+
+
+def overloaded(implementation: Signature[T], overloads: Sequence[Signature[T]], unknown: T) -> Signature[T]:
+    """The signature of an overloaded function: called as its implementation is, it returns what its overloads say.
+
+    Args:
+        unknown: Any: what it returns before it is known which of the overloads a call means.
+    """
+    first = overloads[0].returns
+    if all(it.returns == first for it in overloads):
+        return replace(implementation, returns=first)
+    return replace(implementation, returns=unknown, overloads=tuple(overloads))
 
 
 # One for all: in a pipeline of 10,000 stages the collector counts 10,000 empty dicts, too.
@@ -135,7 +149,19 @@ def _read(fn: Any, owner: Any) -> Signature[Any] | None:
 
 
 def _of_function(fn: FunctionType, owner: Any) -> Signature[Any]:
-    """A plain function: read from its code object, in the layout the data model documents."""
+    """A plain function, with its overloads."""
+    signature = _of_code(fn, owner)
+    registered = get_overloads(fn)
+    if not registered:
+        return signature
+    written: list[Any] = [getattr(it, "__func__", it) for it in registered]
+    # The registry goes by names: a later function of the same name is not what these were written for.
+    own = [it for it in written if it.__code__.co_filename == fn.__code__.co_filename]
+    return overloaded(signature, [_of_code(it, owner) for it in own], Any) if own else signature
+
+
+def _of_code(fn: FunctionType, owner: Any) -> Signature[Any]:
+    """Read from the code object, in the layout the data model documents."""
     code = fn.__code__
     flags = code.co_flags
     names = code.co_varnames
@@ -251,11 +277,13 @@ def _of_partial(fn: functools.partial[Any]) -> Signature[Any] | None:
             parameter = replace(parameter, kind=Kind.KEYWORD_ONLY)
         if not (after_bound and parameter.kind is Kind.VAR_POSITIONAL):
             open_parameters.append(parameter)
-    return replace(inside, parameters=tuple(open_parameters), bound={**inside.bound, **fn.keywords})
+    bound = {**inside.bound, **fn.keywords}
+    return replace(inside, parameters=tuple(open_parameters), bound=bound, overloads=())
 
 
 def _without_first(signature: Signature[Any]) -> Signature[Any]:
-    return replace(signature, parameters=_drop_positional(signature.parameters))
+    overloads = tuple(_without_first(it) for it in signature.overloads)
+    return replace(signature, parameters=_drop_positional(signature.parameters), overloads=overloads)
 
 
 def _drop_positional(parameters: tuple[Parameter[Any], ...]) -> tuple[Parameter[Any], ...]:

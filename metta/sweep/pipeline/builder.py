@@ -341,8 +341,8 @@ class Pipeline(Generic[In, Out, S]):
     ) -> Pipeline[Any, Any, Any]:
         """Run one of two arms on the context. Afterwards a field that only one arm sets is maybe set."""
         site = Site.of_caller()
-        first = reading.read_arm("then", then, site, 1)
-        second = None if otherwise is None else reading.read_arm("otherwise", otherwise, site, 2)
+        first = reading.read_arm("then", then, site, "then")
+        second = None if otherwise is None else reading.read_arm("otherwise", otherwise, site, "otherwise")
         return self._record(BranchStep(predicate, first, second, site))
 
     @overload

@@ -39,7 +39,7 @@ def check_hooks(
     if nested is not None:
         leaving = None if nested.arguments is None else nested.leaving
         end = flow.NestedEnd(nested.body.start, nested.body.end, leaving)
-    for problem in flow.hook_problems(stage, hook_values(hooks), out, state, oracle, str, is_map=is_map, nested=end):
+    for problem in flow.hook_problems(stage, hook_values(hooks), out, state, oracle, is_map=is_map, nested=end):
         tell(problem)
     if "default" in hooks and out.contract is not None:
         element = flow.element_type(out.contract, oracle) if is_map else None

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack
 
 from typing_extensions import TypedDict
 
@@ -171,11 +171,11 @@ class HookSet(Mapping[str, Any]):
 
     __slots__ = ("_hooks",)
 
-    def __init__(self, **hooks: Any) -> None:
+    def __init__(self, **hooks: Unpack[Hooks]) -> None:
         for name in hooks:
             if name not in HOOK_NAMES:
                 raise UsageError(f'"{name}" is no hook' + did_you_mean(name, sorted(HOOK_NAMES)))
-        self._hooks = hooks
+        self._hooks: dict[str, Any] = {**hooks}
 
     def __getitem__(self, name: str) -> Any:
         return self._hooks[name]

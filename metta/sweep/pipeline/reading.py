@@ -16,7 +16,7 @@ from metta.sweep.contracts.summary import summarize
 from metta.sweep.pipeline.hook_checks import hook_values
 from metta.sweep.pipeline.hooks import FieldName
 from metta.sweep.pipeline.replay import ORACLE
-from metta.sweep.pipeline.reporting import settle
+from metta.sweep.pipeline.reporting import POSITIONS, settle
 from metta.sweep.pipeline.steps import Composite, Inputs, LoopStep, ParallelStep, StageStep, StageView, Through
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _guarded(target: object) -> Iterator[bool]:
 
 
 def _not_a_stage(name: str, target: object, site: Site, argument: flow.Where) -> Problem:
-    source = site.source(argument)
+    source = site.source(argument, POSITIONS.get(argument))
     called = ""
     if source is not None and source.endswith(")") and "(" in source and "lambda" not in source:
         called = source[: source.index("(")]
@@ -264,7 +264,7 @@ def _kind_of(value: object) -> ValueKind:
 
 def read_global_hooks(hooks: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
     """The hooks of `with_global_hooks`, checked as far as they do not depend on a stage."""
-    problems = flow.global_hook_problems(hook_values(hooks), ORACLE, str)
+    problems = flow.global_hook_problems(hook_values(hooks), ORACLE)
     if problems:
         settle([(None, p) for p in problems], site)
     return {name: value for name, value in hooks.items() if name in HOOK_NAMES}

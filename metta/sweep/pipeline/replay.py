@@ -316,18 +316,29 @@ def _end(cursor: Cursor, step: EndStep, report: Report) -> Cursor:
 def _branch(cursor: Cursor, step: BranchStep, report: Report) -> Cursor:
     state = cursor.state
     _check_condition(state, step, flow.PREDICATE, step.predicate, report)
-    then = _arm(step, "then", step.then, state, report)
+    then = _arm(step, "then", step.then, state, report, "then")
     if step.otherwise is None:
         otherwise = Block((), state, state)
     else:
-        otherwise = _arm(step, "otherwise", step.otherwise, state, report)
+        otherwise = _arm(step, "otherwise", step.otherwise, state, report, "otherwise")
     after = flow.branch(then.end, otherwise.end, ORACLE, _first_name((*then.plans, *otherwise.plans)))
     return _push(cursor, BranchPlan(step, then, otherwise, state, after), after)
 
 
-def _arm(step: BranchStep | ParallelStep, name: str, pipeline: Any, state: State[Any], report: Report) -> Block:
-    """An arm as a block on the outer context; a closed pipeline becomes one nested plan."""
-    plan = nest(step, name, pipeline, {}, state, report, is_opaque=isinstance(step, ParallelStep))
+def _arm(
+    step: BranchStep | ParallelStep, name: str, pipeline: Any, state: State[Any], report: Report, where: flow.Where
+) -> Block:
+    """An arm as a block on the outer context; a closed pipeline becomes one nested plan.
+
+    Args:
+        where: the arm stands in the builder call.
+    """
+
+    def tell(at: Step | Inputs, problem: Problem) -> None:
+        # A bare callable, and the inputs of a pipeline: what is wrong inside of a pipeline stands there.
+        report(at, problem.on(where) if at.site is step.site else problem)
+
+    plan = nest(step, name, pipeline, {}, state, tell, is_opaque=isinstance(step, ParallelStep))
     if plan.arguments is None:
         return plan.body
     end = plan.body.end if isinstance(step, ParallelStep) else plan.after
@@ -337,7 +348,10 @@ def _arm(step: BranchStep | ParallelStep, name: str, pipeline: Any, state: State
 def _parallel(cursor: Cursor, step: ParallelStep, report: Report) -> Cursor:
     state = cursor.state
     through = step.through
-    arms = {name: _arm(step, name, pipeline, state, report) for name, pipeline in step.arms.items()}
+    arms = {
+        name: _arm(step, name, pipeline, state, report, (0, index))
+        for index, (name, pipeline) in enumerate(step.arms.items())
+    }
     ends = {name: block.end for name, block in arms.items()}
     opened = [name for name, pipeline in step.arms.items() if pipeline._inputs is None]
     contract = None if through is None else through.contract

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -12,6 +12,9 @@ from metta.sweep.pipeline.steps import Inputs, ParallelStep, StageStep, Step
 
 Found = tuple["Step | Inputs | None", Problem]
 """A problem and the step it belongs to; without a step the caller gives the site."""
+
+POSITIONS: Mapping[object, int] = {"then": 1, "otherwise": 2}
+"""Of arguments that may be given by name or by position."""
 
 _collected: ContextVar[dict[Diagnostic, None] | None] = ContextVar("_collected", default=None)
 
@@ -57,7 +60,7 @@ def diagnose(step: Step | Inputs | None, problem: Problem, site: Site | None = N
         site = step.site
         if problem.at == "through" and isinstance(step, (StageStep, ParallelStep)) and step.through is not None:
             site = step.through.site
-    file, line = site.locate(problem.argument)
+    file, line = site.locate(problem.argument, POSITIONS.get(problem.argument))
     return Diagnostic(
         problem.code,
         file,

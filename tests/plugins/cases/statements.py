@@ -87,10 +87,10 @@ def never_closed() -> None:
 arm = Pipeline().stage("evaluate", evaluate).through(score=Score)
 other_arm = Pipeline().stage("use", use_text).through(text=str)  # D: stage-input
 joined = Pipeline(weight=float).conditional(lambda ctx: ctx.weight > 1, arm)
-joined_twice = Pipeline(weight=float).conditional(  # S: stage-input
+joined_twice = Pipeline(weight=float).conditional(
     lambda ctx: ctx.weight > 1,
     arm,
-    other_arm,
+    other_arm,  # S: stage-input
 )
 in_parallel = Pipeline(weight=float).parallel([arm, evaluate])
 in_parallel_late = in_parallel.through(scores=list[Context | Score])

@@ -9,7 +9,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from metta.sweep.contracts.flow.hook_table import HOOK_NAMES
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.problems import Problem, article, context_text, describe, did_you_mean, fitted, typed
+from metta.sweep.contracts.flow.problems import (
+    Problem,
+    article,
+    context_text,
+    describe,
+    did_you_mean,
+    fitted,
+    is_nameless,
+    typed,
+)
 from metta.sweep.contracts.flow.state import State
 from metta.sweep.contracts.signature import Kind, Parameter, Signature
 
@@ -363,7 +372,7 @@ def _whole(
         expected, found = oracle.describe(tp), describe(state.value, oracle)
         return None, Problem(
             "stage-input",
-            f'stage "{stage}" takes {parameter.name}: {expected}; the context is {article(found)}'
+            f'stage "{stage}" takes {typed(parameter.name, tp, oracle)}; the context is {article(found)}'
             + ("" if not state.replaced_by else f' since stage "{state.replaced_by}"')
             + did_you_mean(parameter.name, list(state.fields)),
             expected=expected,
@@ -397,7 +406,7 @@ def _build(
             record = describe(parameter.type, oracle)
             problem = problem or Problem(
                 "stage-input",
-                f'stage "{stage}" takes {parameter.name}: {record} with {name}: {expected}; '
+                f'stage "{stage}" takes {typed(parameter.name, parameter.type, oracle)} with {name}: {expected}; '
                 f"the context has {name}: {found}",
                 expected=expected,
                 found=found,
@@ -482,7 +491,11 @@ def _missing_field(
             ),
             expected=wanted[0],
             found=found,
-            remedy=f'drop the "/" behind "{first}", so that it takes the field of its name',
+            remedy=(
+                "pass a function whose parameters have names, so that they take the fields of their names"
+                if is_nameless(first)
+                else f'drop the "/" behind "{first}", so that it takes the field of its name'
+            ),
         )
     return Problem(
         "missing-field",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from metta.sweep.contracts.flow.control import after_loop, carried, join, parallel_conflicts, whole
+from metta.sweep.contracts.flow.given import whole_given
 from metta.sweep.contracts.flow.hooks import check_condition
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.output import Keyword, Output, Positional, Shape, output
@@ -50,7 +51,7 @@ def condition_problem(
     if signature.returns is not None and oracle.is_function(signature.returns):
         wrong = "returns a function, which is always true"
         return _no_condition(condition, wrong, oracle.describe(signature.returns))
-    return check_condition(condition.what, signature, whole(state, oracle), oracle, condition.argument)
+    return check_condition(condition.what, signature, whole_given(state, oracle), oracle, condition.argument)
 
 
 def uncallable_condition(condition: Condition, text: str, kind: str) -> Problem:

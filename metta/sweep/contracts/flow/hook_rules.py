@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from metta.sweep.contracts.flow.control import whole
+from metta.sweep.contracts.flow.given import Given, whole_given
 from metta.sweep.contracts.flow.hook_table import CALLABLE_HOOKS, CHANGERS, HOOK_NAMES, VALUE_HOOKS
 from metta.sweep.contracts.flow.hooks import check_callable_hook, check_skip
 from metta.sweep.contracts.flow.misuse import unknown_global_hook
@@ -47,7 +47,6 @@ def hook_problems(
     out: Output[T],
     state: State[T],
     oracle: TypeOracle[T],
-    string: T,
     *,
     is_map: bool = False,
     nested: NestedEnd[T] | None = None,
@@ -57,17 +56,16 @@ def hook_problems(
     Args:
         out: its output.
         state: the context before it.
-        string: the oracle's `str`.
         nested: of a nested pipeline without a contract; the data of its hooks is its final whole.
     """
-    data = data_type(out, state, oracle) if nested is None else whole(nested.end, oracle)
+    data = _data(out, state, oracle) if nested is None else whole_given(nested.end, oracle)
     # In a map, skip_if and on_error see one element.
-    given = None if is_map else whole(state, oracle)
+    given: Given[T] = Given(None) if is_map else whole_given(state, oracle)
     problems: list[Problem] = []
     for name, value in hooks.items():
         problem = _value_problem(stage, name, value)
         if problem is None and name in CALLABLE_HOOKS:
-            problem = check_callable_hook(stage, name, value.signature, data, given, data, oracle, string=string)
+            problem = check_callable_hook(stage, name, value.signature, data, given, oracle)
         if problem is None and name == "on_error" and out.contract is not None:
             problem = _handler_problem(stage, value.signature, out.contract, oracle, is_map=is_map)
         if problem is not None:
@@ -82,21 +80,16 @@ def hook_problems(
     return problems
 
 
-def global_hook_problems(hooks: Mapping[str, HookValue[T]], oracle: TypeOracle[T], string: T) -> list[Problem]:
-    """What is wrong with the hooks of `with_global_hooks`, as far as it does not depend on a stage.
-
-    Args:
-        string: the oracle's `str`: a global hook takes the name of the stage first.
-    """
+def global_hook_problems(hooks: Mapping[str, HookValue[T]], oracle: TypeOracle[T]) -> list[Problem]:
+    """What is wrong with the hooks of `with_global_hooks`, as far as it does not depend on a stage."""
+    unknown: Given[T] = Given(None)
     problems = [unknown_global_hook(name) for name in hooks if name not in HOOK_NAMES]
     for name, value in hooks.items():
         if name not in HOOK_NAMES:
             continue
         problem = _value_problem(_EVERY_STAGE, name, value)
         if problem is None and name in CALLABLE_HOOKS:
-            problem = check_callable_hook(
-                _EVERY_STAGE, name, value.signature, None, None, None, oracle, is_global=True, string=string
-            )
+            problem = check_callable_hook(_EVERY_STAGE, name, value.signature, unknown, unknown, oracle, is_global=True)
         if problem is not None:
             problems.append(problem)
     return problems
@@ -107,13 +100,17 @@ _EVERY_STAGE = "(every stage)"
 
 def data_type(out: Output[T], state: State[T], oracle: TypeOracle[T]) -> T | None:
     """The contract's whole: what the hooks of the membrane are given; without a contract, the context as it was."""
+    return _data(out, state, oracle).type
+
+
+def _data(out: Output[T], state: State[T], oracle: TypeOracle[T]) -> Given[T]:
     contract = out.contract
     if contract is None:
-        return whole(state, oracle) if out.shape is Shape.KEEP else None
+        return whole_given(state, oracle) if out.shape is Shape.KEEP else Given(None)
     if isinstance(contract, Keyword):
         fields: FieldMap[T] = PersistentMap.of({name: Field(tp) for name, tp in contract.fields.items()})
-        return oracle.view(State(fields))
-    return contract.type
+        return whole_given(State(fields), oracle)
+    return Given(contract.type)
 
 
 def element_type(contract: Positional[T] | Keyword[T] | None, oracle: TypeOracle[T]) -> T | None:
@@ -149,10 +146,13 @@ def _handler_problem(
     is_map: bool,
 ) -> Problem | None:
     """`hook-signature` for an on_error that returns what cannot stand for the output of the stage."""
-    returns = None if signature is None or signature.returns is None else oracle.without_none(signature.returns)
-    element = element_type(contract, oracle) if is_map else None
-    if returns is None or (is_map and element is None):
+    if signature is None or signature.returns is None:
         return None
+    values = [member for member in oracle.members_of(signature.returns) if not oracle.is_none(member)]
+    element = element_type(contract, oracle) if is_map else None
+    if not values or (is_map and element is None):
+        return None
+    returns = oracle.join(values)
     _, problems = output(stage, returns, contract if element is None else Positional(element), oracle)
     if not problems:
         return None

@@ -73,8 +73,12 @@ class TypeOracle(Protocol[T]):
 
     def is_none(self, tp: T, /) -> bool: ...
 
-    def without_none(self, tp: T, /) -> T | None:
-        """The type without None, as in `X | None`; None where nothing else is in it."""
+    def members_of(self, tp: T, /) -> Sequence[T]:
+        """The members of a union; of any other type, the type alone."""
+        ...
+
+    def builtin(self, cls: type, /) -> T:
+        """A class of `builtins` without type parameters: str, BaseException."""
         ...
 
     def is_context(self, tp: T, /) -> bool: ...

@@ -53,8 +53,15 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
     return f' (did you mean "{near[0]}"?)' if near else ""
 
 
+def is_nameless(name: str) -> bool:
+    """Whether a parameter has no name of its own: `Callable[[int], str]` declares ".0", as Python calls such a one."""
+    return name.startswith(".")
+
+
 def typed(name: str, tp: T | None, oracle: TypeOracle[T]) -> str:
-    """`name: type`, or the bare name where the type is not known."""
+    """`name: type`; the bare name where the type is not known, and the type alone where there is no name."""
+    if is_nameless(name):
+        return describe(tp, oracle)
     return name if tp is None else f"{name}: {oracle.describe(tp)}"
 
 

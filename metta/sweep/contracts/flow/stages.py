@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
-from metta.sweep.contracts.flow.binding import Binding, How, Setting, bind
+from metta.sweep.contracts.flow.binding import Argument, Binding, How, Setting, bind, is_named
 from metta.sweep.contracts.flow.control import map_element, whole
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.output import Keyword, Output, Positional, Shape, advance, output, unknown_after
@@ -34,7 +34,6 @@ def stage_effect(
     state: State[T],
     oracle: TypeOracle[T],
     *,
-    returns: T | None = None,
     end: State[T] | None = None,
 ) -> StageEffect[T]:
     """A callable as a stage.
@@ -42,13 +41,10 @@ def stage_effect(
     Args:
         settings: those of `.stage` and of its `.through`.
         contract: of its `.through`; None where there is none.
-        returns: the return type where the caller has solved it from the call itself (an overloaded callable);
-            None: the signature's.
         end: of an experiment, the final context of its pipeline, where its result is that pipeline's final whole.
     """
     binding, problems = bind(stage, signature, settings, state, oracle)
-    if returns is None:
-        returns = _returned(signature, binding, state, oracle)
+    returns = _returned(signature, binding, state, oracle)
     if end is not None:
         # Not unpacked: mypy would solve T as optional.
         given = experiment_output(stage, returns, end, oracle)
@@ -66,20 +62,13 @@ def map_effect(
     contract: Positional[T] | Keyword[T] | None,
     state: State[T],
     oracle: TypeOracle[T],
-    *,
-    returns: T | None = None,
 ) -> StageEffect[T]:
-    """A callable run once per element of the field `over`; its output is the list of the results.
-
-    Args:
-        returns: the type of one result where the caller has solved it from the call itself; None: the signature's.
-    """
+    """A callable run once per element of the field `over`; its output is the list of the results."""
     # Not unpacked: mypy would solve T as optional.
     mapped = map_element(stage, over, state, oracle)
     element = mapped[0]
     binding, problems = bind(stage, signature, settings, state, oracle, element=element, is_map=True)
-    if returns is None:
-        returns = _returned(signature, binding, state, oracle, element)
+    returns = _returned(signature, binding, state, oracle, element)
     if returns is None and contract is None:
         contract = Positional(oracle.list_of(None))
     listed = None if returns is None else oracle.list_of(returns)
@@ -109,25 +98,72 @@ def _returned(
     oracle: TypeOracle[T],
     element: T | None = None,
 ) -> T | None:
-    """The return type; a generic callable's is solved from what its arguments are."""
+    """The return type; that of a generic or overloaded callable is solved from what its arguments are."""
     if signature is None or signature.returns is None:
         return None
     returns = signature.returns
+    if not signature.overloads and not oracle.is_generic(returns):
+        return returns
+    arguments = [(it, _actual(it, state, element)) for it in binding.arguments]
+    declared = {it.parameter.name: it.parameter.type for it in binding.arguments}
+    if signature.overloads and not binding.star:
+        chosen = _overload(signature.overloads, arguments, oracle)
+        if chosen is not None and chosen.returns is not None:
+            returns = chosen.returns
+            declared |= {it.name: it.type for it in chosen.parameters}
     if not oracle.is_generic(returns):
         return returns
-    pairs: list[tuple[T, T]] = []
-    for argument in binding.arguments:
-        actual: T | None = None
-        if argument.how in (How.FIELD, How.MAYBE_FIELD):
-            known = state.fields.get(argument.names[0])
-            actual = None if known is None else known.type
-        elif argument.how is How.VALUE:
-            actual = state.value
-        elif argument.how is How.ELEMENT:
-            actual = element
-        if actual is not None and argument.parameter.type is not None:
-            pairs.append((argument.parameter.type, actual))
+    pairs = [
+        (tp, actual)
+        for argument, actual in arguments
+        if (tp := declared[argument.parameter.name]) is not None and actual is not None
+    ]
     return oracle.resolve(returns, pairs)
+
+
+def _actual(argument: Argument[T], state: State[T], element: T | None) -> T | None:
+    """The type of what an argument passes, where it is one type."""
+    if argument.how in (How.FIELD, How.MAYBE_FIELD):
+        known = state.fields.get(argument.names[0])
+        return None if known is None else known.type
+    if argument.how is How.VALUE:
+        return state.value
+    return element if argument.how is How.ELEMENT else None
+
+
+def _overload(
+    overloads: Sequence[Signature[T]], arguments: Sequence[tuple[Argument[T], T | None]], oracle: TypeOracle[T]
+) -> Signature[T] | None:
+    """The overload that a call means: the first that takes its arguments; None where that cannot be known."""
+    for overload in overloads:
+        verdict = _takes(overload, arguments, oracle)
+        if verdict is not False:
+            return overload if verdict else None
+    return None
+
+
+def _takes(
+    overload: Signature[T], arguments: Sequence[tuple[Argument[T], T | None]], oracle: TypeOracle[T]
+) -> bool | None:
+    parameters = {it.name: it for it in overload.parameters}
+    passed = {argument.parameter.name for argument, _ in arguments}
+    if any(it.required and it.name not in passed for it in overload.parameters):
+        return False
+    verdicts: list[bool | None] = []
+    for argument, actual in arguments:
+        parameter = parameters.get(argument.parameter.name)
+        if parameter is None:
+            # `*args` and `**kwargs` may take it.
+            verdicts.append(False if all(is_named(it) for it in overload.parameters) else None)
+        elif parameter.type is None:
+            verdicts.append(True)
+        elif argument.how is How.SETTING:
+            verdicts.append(oracle.accepts(argument.value, parameter.type))
+        elif actual is None or argument.how is How.MAYBE_FIELD or oracle.is_gradual(actual):
+            verdicts.append(None)
+        else:
+            verdicts.append(oracle.is_assignable(actual, parameter.type))
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def experiment_output(
