@@ -32,6 +32,7 @@ from metta_mypy.effects import (
     with_inputs,
     without_optional,
 )
+from metta_mypy.parts import in_place
 from metta_mypy.point import Pending, Point
 from metta_mypy.session import Session
 from metta_mypy.settle import check_closed, report, settle
@@ -76,7 +77,7 @@ def conditional_method(session: Session, ctx: MethodContext) -> Type:
             arms.append(_arm(session, call, name, expression, position))
     point = with_inputs(point, _asked(session, arms), session.oracle)
     report(session, conditions.problem_of(session, PREDICATE, call.argument(0), point.state), call)
-    ends = [_end(session, arm, point.state) for arm in arms]
+    ends = [_end(session, arm, point.state) for arm in _placed(session, arms, point.state)]
     states = [end for end, _ in ends]
     first = next((name for _, name in ends if name), "")
     if not states:
@@ -95,6 +96,16 @@ def _arm(session: Session, call: Call, name: str, expression: Expression, positi
     if target.nested is None:
         return Arm(own, target, expression)
     return Arm(name, replace(target, nested=check_closed(session, target.nested, call)), expression)
+
+
+def _placed(session: Session, arms: list[Arm], state: State[Type]) -> list[Arm]:
+    """The arms on the context of the step; a named one is checked as if it were written there."""
+    return [
+        arm
+        if arm.target.nested is None
+        else arm._replace(target=replace(arm.target, nested=in_place(session, arm.target.nested, state)))
+        for arm in arms
+    ]
 
 
 def _end(session: Session, arm: Arm, state: State[Type]) -> tuple[State[Type], str]:
@@ -186,6 +197,7 @@ def _pending(session: Session, call: Call, point: Point, given: Expression) -> P
     if not arms:
         return Pending(point, "parallel", any_signature("parallel"))
     point = with_inputs(point, _asked(session, arms), session.oracle)
+    arms = _placed(session, arms, point.state)
     names = list(_written(given))
     ends = {name: _parallel_end(session, arm, point.state) for name, arm in zip(names, arms, strict=True)}
     opened = frozenset(name for name, arm in zip(names, arms, strict=True) if _is_open(arm))

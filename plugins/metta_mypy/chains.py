@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from mypy.nodes import CallExpr, Context, Expression, MemberExpr, NameExpr, RefExpr
 
-from metta_mypy.variables import Place, Variables
+from metta_mypy.variables import Value, Variables
 
 _Position = tuple[int, int]
 _TAKE_PIPELINES = frozenset({"stage", "conditional", "parallel"})
@@ -65,7 +65,7 @@ class Chains:
             line, column = line + 1, 0
         return None
 
-    def variable(self, call: CallExpr) -> Place | None:
+    def variable(self, call: CallExpr) -> Value | None:
         """Which of the values of its variable the call is, if it has several."""
         if self._variables is None:
             self._variables = Variables(self._lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mypy.types import Type
 
@@ -58,6 +59,14 @@ class Pending:
     settled: bool = False
 
 
+class Place(NamedTuple):
+    """Where an expression ends."""
+
+    module: str
+    line: int
+    column: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenLoop:
     """A loop that is not closed yet: the rule book's frame, and where it began.
@@ -89,6 +98,7 @@ class Point:
         first: the first stage of the chain, or of the loop that is open: messages call the step by it.
         pending: the stage that a `.through` would belong to.
         closed: the stage whose `.through` came last.
+        part: where the chain ends in its file, if it is a part and nothing was added to it since.
     """
 
     state: State[Type]
@@ -101,6 +111,7 @@ class Point:
     first: str = ""
     pending: Pending | None = None
     closed: str = ""
+    part: Place | None = None
 
     @classmethod
     def beginning(cls, inputs: Inputs, oracle: TypeOracle[Type]) -> Point:

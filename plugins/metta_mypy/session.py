@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, cast
 
 from mypy.checker import TypeChecker
@@ -37,14 +38,14 @@ from metta_mypy import fullnames
 from metta_mypy.chains import Chains, root
 from metta_mypy.facts import Facts
 from metta_mypy.oracle import MypyOracle
-from metta_mypy.point import UNKNOWN, Contract, Inputs, OpenLoop, Pending, Point
+from metta_mypy.point import UNKNOWN, Contract, Inputs, OpenLoop, Pending, Place, Point
 from metta_mypy.reporting import Reporter
 from metta_mypy.type_expressions import NotAType, Unknown, read_type
-from metta_mypy.variables import Place
+from metta_mypy.variables import Value
 from metta_mypy.wording import Argument
 
 _KEPT = (
-    *(Point, Inputs, OpenLoop, Pending),
+    *(Point, Inputs, OpenLoop, Pending, Place),
     *(State, Loop, Field, Keyword, Positional, Setting, Argument),
     *(Signature, Parameter, Kind),
 )
@@ -108,11 +109,15 @@ class Session:
         if point.state.open and not point.is_arm:
             return  # what the pipeline around is given, its arms have to ask for first
         begin = root(expression)
-        if _is_constructor(begin) and isinstance(begin, CallExpr) and not begin.args:
-            self.arms[begin] = point.as_arm()
-            # mypy checks the items of a list twice, and takes what it has found for their parts from a cache: an arm
-            # would stand on the context of the first time.
-            getattr(self.api.expr_checker, "expr_cache", {}).clear()
+        if is_constructor(begin) and isinstance(begin, CallExpr) and not begin.args:
+            self.stand(begin, point.as_arm())
+
+    def stand(self, begin: Expression, arm: Point) -> None:
+        """The chain that begins here will be checked as an arm."""
+        self.arms[begin] = arm
+        # mypy checks the items of a list twice, and takes what it has found for their parts from a cache: an arm
+        # would stand on the context of the first time.
+        getattr(self.api.expr_checker, "expr_cache", {}).clear()
 
     def drop_arm(self, expression: Expression) -> None:
         """The chain has been checked."""
@@ -287,13 +292,15 @@ class Session:
         """The type of the pipeline that a builder call gives."""
         any_type = AnyType(TypeOfAny.special_form)
         api = self.api
+        if point.is_part and is_constructor(root(call)):
+            point = replace(point, part=Place(api.tree.fullname, call.end_line or 0, call.end_column or 0))
         if self.chains.follower(call) is not None:
             # Only the next call of the chain reads it, and at once.
             holder = self._facts.hold(point, api.named_generic_type)
             given = result = cast(Type, any_type)
         elif (variable := self.chains.variable(call)) is not None:
             # A name whose first value begins with `Pipeline(...)` has been declared as any pipeline.
-            is_first = variable is Place.FIRST and not _is_constructor(root(call))
+            is_first = variable is Value.FIRST and not is_constructor(root(call))
             return self._value_of_variable(point, is_first=is_first)
         else:
             holder = self._facts.write(point, api.named_generic_type)
@@ -341,7 +348,7 @@ def as_instance_of(tp: Instance, fullname: str) -> Instance:
     return map_instance_to_supertype(tp, next(info for info in tp.type.mro if info.fullname == fullname))
 
 
-def _is_constructor(expression: Expression) -> bool:
+def is_constructor(expression: Expression) -> bool:
     """Whether it is `Pipeline(...)`."""
     if not isinstance(expression, CallExpr) or not isinstance(expression.callee, RefExpr):
         return False

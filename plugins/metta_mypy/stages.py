@@ -12,7 +12,9 @@ from mypy.types import CallableType, FunctionLike, Instance, LiteralType, Type, 
 from metta.sweep.contracts.flow import Setting, map_element, no_count, no_name, no_source, not_a_stage
 from metta_mypy import fullnames
 from metta_mypy.calls import Call, is_none
+from metta_mypy.effects import asked_of_point, with_inputs
 from metta_mypy.lambdas import named
+from metta_mypy.parts import in_place
 from metta_mypy.point import Pending, Point
 from metta_mypy.session import Session
 from metta_mypy.settle import check_closed, check_name, report, settle
@@ -95,7 +97,11 @@ def stage_method(session: Session, ctx: MethodContext) -> Type:
     if target.problem is None:
         # Else nothing can take them, and what is wrong has been said.
         settings = {key: setting_of(session, value, "stage") for key, value in call.keywords.items()}
-    found_target = (target.nested, target.takes_any, target.is_anonymous)
+    nested = target.nested
+    if nested is not None and nested.part is not None:
+        before = with_inputs(before, asked_of_point(nested), session.oracle)
+        nested = in_place(session, nested, before.state)
+    found_target = (nested, target.takes_any, target.is_anonymous)
     return _add(session, ctx, Pending(before, name, target.signature, settings, None, *found_target))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 
-class Place(Enum):
+class Value(Enum):
     """Which of the values of its variable an expression is."""
 
     FIRST = "first"
@@ -36,7 +36,7 @@ class Variables:
         self._lines = lines
         self._places = _places(lines)
 
-    def place(self, line: int, column: int) -> Place | None:
+    def place(self, line: int, column: int) -> Value | None:
         """Whether the expression that begins here is all of a value of a variable that has several."""
         number = line
         before = self._lines[number - 1][:column]
@@ -46,7 +46,7 @@ class Variables:
         return self._places.get(number) if _TARGET.fullmatch(before.rstrip()) else None
 
 
-def _places(lines: Sequence[bytes]) -> dict[int, Place]:
+def _places(lines: Sequence[bytes]) -> dict[int, Value]:
     """Line of an assignment -> which one it is, for variables that are assigned more than once in their scope."""
     found: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     scopes: list[tuple[int, int]] = []  # (indentation, line) of the blocks around
@@ -63,7 +63,7 @@ def _places(lines: Sequence[bytes]) -> dict[int, Place]:
         else:
             found[scopes[-1][1] if scopes else 0, match[2]].append(number)
     return {
-        number: Place.FIRST if number == numbers[0] else Place.LATER
+        number: Value.FIRST if number == numbers[0] else Value.LATER
         for numbers in found.values()
         if len(numbers) > 1
         for number in numbers

@@ -85,12 +85,12 @@ def never_closed() -> None:
 
 
 arm = Pipeline().stage("evaluate", evaluate).through(score=Score)
-other_arm = Pipeline().stage("use", use_text).through(text=str)  # D: stage-input
+other_arm = Pipeline().stage("use", use_text).through(text=str)  # E: stage-input
 joined = Pipeline(weight=float).conditional(lambda ctx: ctx.weight > 1, arm)
 joined_twice = Pipeline(weight=float).conditional(
     lambda ctx: ctx.weight > 1,
     arm,
-    other_arm,  # S: stage-input
+    other_arm,
 )
 in_parallel = Pipeline(weight=float).parallel([arm, evaluate])
 in_parallel_late = in_parallel.through(scores=list[Context | Score])
