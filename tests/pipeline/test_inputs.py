@@ -161,10 +161,10 @@ def test_what_a_later_stage_reads_must_be_declared() -> None:
 
 
 def test_an_open_pipeline_is_decided_where_it_is_used() -> None:
-    tail = Pipeline().stage("use", use_total).through(sum=int)
+    tail = Pipeline().stage("use", use_total).through(sum=int)  # type: ignore[stage-input]
     assert run(Pipeline(total=int, extra=int).stage("tail", tail), total=1, extra=2) == Context(total=1, extra=2, sum=3)
     with pytest.raises(ContractError, match='"use" takes extra: int; the context has extra: str'):
-        Pipeline(total=int, extra=str).stage("tail", tail).compile()  # type: ignore[stage-input]
+        Pipeline(total=int, extra=str).stage("tail", tail).compile()
 
 
 def test_an_open_pipeline_can_be_used_twice_with_different_contexts() -> None:
