@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
 
 def digest() -> str:
@@ -16,3 +17,6 @@ def digest() -> str:
             found.update(path.relative_to(folder).as_posix().encode())
             found.update(path.read_bytes())
     return found.hexdigest()[:16]
+
+
+VERSION: Final = digest()

@@ -35,6 +35,7 @@ from metta_mypy import (
 )
 from metta_mypy.chains import Chains
 from metta_mypy.config import read_strict
+from metta_mypy.digest import VERSION
 from metta_mypy.session import Session
 
 R = TypeVar("R")
@@ -90,8 +91,12 @@ class MettaPlugin(Plugin):
         self._derived: dict[str, tuple[list[TypeInfo], str | None]] = {}
 
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
-        """What the options change must not come from an old cache."""
-        return {"strict": self._strict}
+        """What must be the same for the cache of a module to count.
+
+        mypy compares versions of plugins once per cache, and forgets the modules that a run leaves out: each module has
+        the version with it.
+        """
+        return {"strict": self._strict, "version": VERSION}
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
         if fullname == fullnames.PIPELINE:
