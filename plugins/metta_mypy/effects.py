@@ -167,7 +167,10 @@ def asked_of_point(nested: Point) -> Asked | None:
     """What a pipeline asks for where it stands inside another one."""
     if nested.is_arm:
         return ()
-    return None if nested.inputs is None else asked_of_inputs(nested.inputs.contract, nested.inputs.optional)
+    if nested.inputs is None:
+        is_empty = nested.state.open and not nested.first
+        return () if is_empty else None
+    return asked_of_inputs(nested.inputs.contract, nested.inputs.optional)
 
 
 def without_optional(state: State[Type]) -> State[Type]:

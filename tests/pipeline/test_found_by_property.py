@@ -292,6 +292,16 @@ def test_a_missing_key_that_is_set_later_joins_the_value() -> None:
     assert run(pipeline, x=1) == "{'x': 1, 'name': '1'}"
 
 
+def test_a_record_of_a_field_beside_an_input_that_is_not_known_yet() -> None:
+    def use(a: int, x: HasX) -> int:
+        return a + x.x
+
+    def first(a: int) -> int:
+        return 2 * a
+
+    assert run(Pipeline().stage("first", first).through(x=int).stage("use", use).through(sum=int), a=1).sum == 3
+
+
 # -- types -------------------------------------------------------------------------------------------------------------
 
 

@@ -384,6 +384,7 @@ EDITS = (
         "flows",
         'loaded.stage("train", train)',
         'loaded.stage("train", train).through(score=object)',
+        "use hook-signature",
         "use missing-field",
         "use stage-output",
     ),

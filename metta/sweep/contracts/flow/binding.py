@@ -442,6 +442,11 @@ def _missing(
     arguments: dict[str, Argument[T]],
 ) -> list[Problem]:
     """Several required parameters are left: each misfit is a problem, and all missing fields are one."""
+    waits = state.open or state.unknown
+    misfits = [parameter for parameter, problem in left if problem is not None]
+    if waits and len(misfits) == 1 and _is_built(misfits[0], oracle):
+        # Once the others find their fields, it is the one that takes the whole.
+        left = [(parameter, None) for parameter, _ in left]
     problems = [problem for _, problem in left if problem is not None]
     missing: list[tuple[Parameter[T], Problem | None]] = []
     for parameter, problem in left:
@@ -451,12 +456,18 @@ def _missing(
             arguments[parameter.name] = Argument(parameter, How.CONTEXT)
         else:
             missing.append((parameter, None))
-    if missing and (state.open or state.unknown):
+    if missing and waits:
         for parameter, _ in missing:
             arguments[parameter.name] = Argument(parameter, How.LATER)
     elif missing:
         problems.append(_missing_field(stage, missing, state, oracle))
     return problems
+
+
+def _is_built(parameter: Parameter[T], oracle: TypeOracle[T]) -> bool:
+    """Whether the whole can be given to a parameter as a record or a view of fields."""
+    tp = parameter.type
+    return tp is not None and (oracle.constructor_of(tp) is not None or oracle.protocol_of(tp) is not None)
 
 
 _LONG = 90
