@@ -10,6 +10,9 @@ MettaSweepError
 │   ├── StageTimeout          an attempt was stopped at its time-out
 │   ├── LoopLimitExceeded     `max_iterations` was reached
 │   └── WorkerDied            a worker process ended before its task did
+├── StorageError              a store cannot be read or written                  exit code 3
+│   └── DamagedError          a file of a store is not what was written
+├── RefusedError              what was asked would lose or mix up something      exit code 4
 └── InternalError             our mistake: please report                         exit code 3
 """
 
@@ -85,6 +88,30 @@ class WorkerDied(RunError):
     def __init__(self, message: str, *, reason: str = "killed") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class StorageError(MettaSweepError):
+    """A store cannot be read or written: the disk is full, the folder is read-only, the file is damaged.
+
+    Attributes:
+        path: the file or folder.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DamagedError(StorageError):
+    """A file of a store is not what was written to it."""
+
+
+class RefusedError(MettaSweepError):
+    """What was asked would lose or mix up something: a run that changed since, or that another driver holds."""
+
+    exit_code = 4
 
 
 class InternalError(MettaSweepError):

@@ -1,0 +1,246 @@
+"""A store: the folder that holds runs. Making, finding, listing and removing them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+from metta.sweep.errors import DamagedError, RefusedError, UsageError
+from metta.sweep.store import files
+from metta.sweep.store.artifacts import ArtifactStore
+from metta.sweep.store.cache import Cache
+from metta.sweep.store.failpoints import fail_point
+from metta.sweep.store.journal import Journal, make_journal
+from metta.sweep.store.lock import RunLock
+from metta.sweep.store.manifest import Manifest
+from metta.sweep.store.naming import slug
+from metta.sweep.store.run import JOURNAL_FILE, Run, RunInfo, RunStatus, is_run, read_info
+
+HOME_VARIABLE: Final = "METTA_SWEEP_HOME"
+DEFAULT_FOLDER: Final = ".metta-sweep"
+
+ABANDONED_AFTER: Final = 3600.0
+"""Seconds after which a run that was never finished being made counts as left by a killed process."""
+
+_UNFINISHED: Final = ".new-"
+
+
+class Store:
+    """The store in `folder`, which is made when the first run is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Final = folder
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str] | None = None) -> Store:
+        """The store at `path`, by default at METTA_SWEEP_HOME or `./.metta-sweep`."""
+        chosen = path if path is not None else os.environ.get(HOME_VARIABLE) or DEFAULT_FOLDER
+        return cls(Path(chosen).expanduser().absolute())
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the folders of the runs are."""
+        return self.folder / "runs"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where results are that runs share."""
+        return self.folder / "cache"
+
+    @property
+    def trash_folder(self) -> Path:
+        """Where a run is while it is being removed."""
+        return self.folder / "trash"
+
+    def create(self, name: str, kind: str, details: Mapping[str, Any] | None = None) -> Run:
+        """Make a new run and open it for writing. It is there as a whole, or not at all.
+
+        Args:
+            name: what the user calls it; any text.
+            kind: what kind of run it is, such as "sweep".
+            details: JSON values for the manifest: seeds, settings.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        self._make()
+        while True:
+            id = f"{slug(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(2)}"
+            unfinished, folder = self.runs_folder / f"{_UNFINISHED}{id}", self.runs_folder / id
+            with files.storage_errors(unfinished, "make"):
+                unfinished.mkdir(mode=files.FOLDER_MODE)
+            fail_point("run.folder_made")
+            lock = RunLock(unfinished)
+            lock.acquire()
+            try:
+                fail_point("run.locked")
+                make_journal(unfinished / JOURNAL_FILE)
+                fail_point("run.journal_made")
+                manifest = Manifest({"id": id, "name": name, "kind": kind}, details or {})
+                manifest.write(unfinished)
+                fail_point("run.described")
+                if self._rename(unfinished, folder):
+                    lock.folder = folder
+                    fail_point("run.renamed")
+                    return Run.open(folder, write=True, lock=lock, manifest=manifest)
+            except BaseException:
+                lock.release()
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+            lock.release()  # somebody has just made a run of this id
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def open(self, text: str, *, write: bool = False) -> Run:
+        """Open a run, see `find` and `Run.open`."""
+        return Run.open(self.find(text).folder, write=write)
+
+    def find(self, text: str) -> RunInfo:
+        """The run that `text` means: its id, a name (then the newest run of it), the start of one id, or a path.
+
+        Raises:
+            UsageError: there is none, or several ids start so; the message names the nearest.
+        """
+        folders = {folder.name: folder for folder in self._folders()}
+        if text in folders:
+            return read_info(folders[text])
+        if (named := self.latest(text, unfinished=False)) is not None:
+            return named
+        starting = sorted(id for id in folders if text and id.startswith(text))
+        if len(starting) == 1:
+            return read_info(folders[starting[0]])
+        if starting:
+            raise UsageError(f"{text!r} is the start of several runs: write one of {', '.join(starting[:5])}")
+        if os.sep in text and "\0" not in text and is_run(Path(text)):
+            return read_info(Path(text).resolve())
+        raise UsageError(self._unknown(text, list(folders)))
+
+    def latest(self, name: str, *, unfinished: bool = True) -> RunInfo | None:
+        """The newest run of this name, or the newest that has not been completed; None where there is none."""
+        start = f"{slug(name)}-"
+        found = [read_info(folder) for folder in self._folders() if folder.name.startswith(start)]
+        wanted = [info for info in found if info.name == name and info.status is not RunStatus.DAMAGED]
+        if unfinished:
+            wanted = [info for info in wanted if info.status is not RunStatus.COMPLETED]
+        return max(wanted, key=_age, default=None)
+
+    def all(self) -> list[RunInfo]:
+        """Every run, the newest first; damaged ones say what is wrong with them."""
+        return sorted(map(read_info, self._folders()), key=_age, reverse=True)
+
+    def remove(self, text: str) -> RunInfo:
+        """Remove a run and everything of it.
+
+        Raises:
+            UsageError: there is none in this store.
+            RefusedError: a driver holds it.
+            StorageError: it cannot be removed.
+        """
+        info = self.find(text)
+        if info.folder.parent != self.runs_folder:
+            raise UsageError(f"{info.folder} is no run of {self.folder}: remove it with the store that holds it")
+        aside = self.trash_folder / f"{info.id}-{token_hex(4)}"
+        files.make_folder(self.trash_folder)
+        with RunLock(info.folder) as lock, files.storage_errors(info.folder, "remove"):
+            os.rename(info.folder, aside)
+            lock.folder = aside
+            files.sync_folder(info.folder.parent)
+            fail_point("run.set_aside")
+        _remove_tree(aside)
+        return info
+
+    def gc(self, *, cache_bytes: float = math.inf, cache_age: float = math.inf) -> int:
+        """Remove what nobody needs: what killed processes left, and artifacts that no event names.
+
+        Runs that somebody drives, and damaged ones, stay as they are.
+
+        Args:
+            cache_bytes: what the cache may keep.
+            cache_age: seconds since a result of the cache was used last, after which it goes.
+
+        Returns:
+            How many bytes that freed.
+
+        Raises:
+            StorageError: something cannot be removed.
+        """
+        earliest = time.time() - ABANDONED_AFTER
+        half_made = (path for path in _children(self.runs_folder) if path.name.startswith(_UNFINISHED))
+        abandoned = [path for path in half_made if path.lstat().st_mtime <= earliest]
+        leftovers = [*_children(self.trash_folder), *abandoned]
+        freed = sum(map(_remove_tree, leftovers)) + sum(map(_remove_tree, files.temporary_files(self.folder)))
+        for folder in self._folders():
+            with contextlib.suppress(RefusedError, DamagedError), RunLock(folder):
+                freed += _sweep_run(folder)
+        return freed + Cache(self.cache_folder).prune(max_bytes=cache_bytes, max_age=cache_age)
+
+    def _make(self) -> None:
+        files.make_folder(self.runs_folder)
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            files.write_file(ignore, [b"*\n"])
+
+    def _rename(self, unfinished: Path, folder: Path) -> bool:
+        with files.storage_errors(folder, "make"):
+            try:
+                os.rename(unfinished, folder)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    return False
+                raise
+            files.sync_folder(self.runs_folder)
+        return True
+
+    def _folders(self) -> Iterator[Path]:
+        """The folders of runs. A link is none: it could lead anywhere."""
+        for path in _children(self.runs_folder):
+            if not path.name.startswith(".") and path.is_dir() and not path.is_symlink():
+                yield path
+
+    def _unknown(self, text: str, ids: list[str]) -> str:
+        shown = repr(text if len(text) <= 80 else text[:80] + "…")
+        near = get_close_matches(text[:80], [*ids, *{info.name for info in self.all()}], n=1, cutoff=0.5)
+        if near:
+            return f"there is no run {shown} in {self.folder}: did you mean {near[0]!r}?"
+        hint = "`metta-sweep ls` lists them" if ids else "it holds no runs"
+        return f"there is no run {shown} in {self.folder}: {hint}"
+
+
+def _age(info: RunInfo) -> tuple[str, str]:
+    return info.created, info.id
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise files.storage_error(error, folder, "read") from error
+
+
+def _sweep_run(folder: Path) -> int:
+    with Journal.open(folder / JOURNAL_FILE, write=False) as journal:
+        referenced = journal.digests()
+    return ArtifactStore(folder / "artifacts").sweep(referenced)
+
+
+def _remove_tree(path: Path) -> int:
+    """Remove a file or folder, whatever it is; the bytes of its files."""
+    with files.storage_errors(path, "remove"):
+        if path.is_symlink() or not path.is_dir():
+            size = path.lstat().st_size
+            path.unlink(missing_ok=True)
+            return size
+        size = sum(found.lstat().st_size for found in path.rglob("*") if not found.is_dir())
+        shutil.rmtree(path)
+        return size
