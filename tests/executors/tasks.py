@@ -200,6 +200,11 @@ class BadWayBack:
         return {"some": "state"}
 
 
+class ExitsOnTheWayBack(BadWayBack):
+    def __setstate__(self, state: object) -> NoReturn:
+        raise SystemExit(3)
+
+
 def give_bad_way_back() -> BadWayBack:
     return BadWayBack()
 
@@ -212,6 +217,201 @@ def give_a_lock() -> object:
 
 async def double(value: int) -> int:
     return 2 * value
+
+
+# --- deaths
+
+
+def crash() -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def shoot(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def sleep_a_little(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def fork_and_die(told: Path, detached: bool) -> None:
+    """The child has all our descriptors."""
+    child = os.fork()
+    if child == 0:
+        if detached:
+            os.setsid()
+        told.write_text(str(os.getpid()))
+        time.sleep(FOREVER)
+    wait_for(told)
+    os._exit(5)
+
+
+def fork_and_die_soon() -> None:
+    if os.fork() == 0:
+        time.sleep(FOREVER)
+    time.sleep(0.02)
+    os._exit(5)
+
+
+def fork_bomb(folder: Path, limit: int) -> None:
+    """Every process forks until there are about so many."""
+    while len(os.listdir(folder)) < limit:
+        if os.fork() == 0:
+            (folder / str(os.getpid())).touch()
+        time.sleep(0.001)
+    time.sleep(FOREVER)
+
+
+# --- secrets
+
+
+def secret() -> str:
+    return os.environ["CANARY_TOKEN"]
+
+
+def print_secret_and_fail() -> NoReturn:
+    print("my token is", secret())
+    raise ValueError(f"cannot log in with {secret()}")
+
+
+def print_secret_in_pieces() -> None:
+    text = secret() + "\n"
+    for part in (text[:5], text[5:9], text[9:]):
+        os.write(1, part.encode())
+        time.sleep(0.05)
+    os.write(1, b"bye\n")
+
+
+def print_secret_in_pieces_and_fail() -> NoReturn:
+    print_secret_in_pieces()
+    raise ValueError("***")
+
+
+def print_secret_in_a_child_and_fail() -> NoReturn:
+    subprocess.run([sys.executable, "-c", "import os; print(os.environ['CANARY_TOKEN'])"], check=True)
+    raise ValueError
+
+
+def fail_with_secret_at_the_cut() -> NoReturn:
+    raise ValueError("x" * 490 + secret() + "y" * 60_000)
+
+
+def fail_with_secret_in_a_cause() -> None:
+    try:
+        raise KeyError(secret())  # shown as its repr
+    except KeyError as error:
+        raise ValueError("no such key") from error
+
+
+def exit_with_secret() -> NoReturn:
+    sys.exit(f"bad token {secret()}")
+
+
+def print_secret_and_die() -> None:
+    os.write(2, f"last words {secret()}".encode())
+    os._exit(3)
+
+
+def fail_with_own_secret(value: str) -> NoReturn:
+    os.environ["LOADED_PASSWORD"] = value
+    raise ValueError(f"{value} is wrong")
+
+
+def reveal(credentials: dict[str, Any]) -> NoReturn:
+    print("it is", credentials["password"].get_secret_value())
+    raise ValueError(f"it is {credentials['password'].get_secret_value()}")
+
+
+class RevealingPickle:
+    def __reduce__(self) -> NoReturn:
+        raise RuntimeError(f"not with {secret()}")
+
+
+class RevealingResult:
+    def __getstate__(self) -> object:
+        return {"some": "state"}
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise RuntimeError(f"not with {secret()}")
+
+
+# --- resources
+
+
+def fill_memory(size: int) -> None:
+    kept = []
+    for _ in range(size >> 20):
+        kept.append(bytearray(os.urandom(1) * (1 << 20)))
+        time.sleep(0.001)
+    time.sleep(FOREVER)
+
+
+def fill_memory_in_children(count: int, size: int, folder: Path) -> None:
+    for _ in range(count):
+        if os.fork() == 0:
+            (folder / str(os.getpid())).touch()
+            fill_memory(size)
+    time.sleep(FOREVER)
+
+
+def share_memory(count: int, size: int, seconds: float) -> str:
+    kept = b"x" * size
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            assert kept.count(b"x") == size  # reads every page
+            time.sleep(seconds)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    return "alive"
+
+
+def hold_memory(size: int, seconds: float) -> int:
+    kept = b"x" * size
+    time.sleep(seconds)
+    return len(kept)
+
+
+LEAKED: list[bytes] = []
+
+
+def leak_memory(size: int) -> int:
+    LEAKED.append(b"x" * size)
+    return os.getpid()
+
+
+def wait_and_tell(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def threads() -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def worker_and_devices() -> tuple[str, str]:
+    return str(os.getpid()), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def tell_devices_and_wait(told: Path, go: Path) -> None:
+    told.write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    wait_for(go)
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # --- objectives

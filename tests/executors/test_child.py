@@ -157,7 +157,7 @@ def test_forked_process_has_its_own_workers() -> None:
         os.write(write, str(call_in_child(os.getppid, timeout=PATIENCE, name="in the fork")).encode())
         from metta.sweep.executors import child as module
 
-        module._close_pool()
+        module._close_pools()
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:

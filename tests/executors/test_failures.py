@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,10 @@ def test_result_that_explodes_in_the_driver(executor: LocalExecutor) -> None:
     assert end.message == "the result could not be rebuilt in the driver: RuntimeError: not here"
 
 
+def test_result_that_would_end_the_driver(executor: LocalExecutor) -> None:
+    assert "the result could not be rebuilt in the driver" in fail(executor, tasks.ExitsOnTheWayBack).message
+
+
 def test_argument_that_explodes_in_the_worker(executor: LocalExecutor) -> None:
     end = fail(executor, tasks.echo, tasks.BadWayBack())
     assert end.reason is FailureReason.USER_ERROR
@@ -213,6 +218,22 @@ def test_interpreter_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> Non
         end = fail(executor, tasks.echo)
     assert end.reason is FailureReason.KILLED
     assert "no worker process could be started" in end.message
+
+
+def test_fork_server_that_keeps_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes up, and is gone before it has forked anything: the task is not tried for ever."""
+    program = tmp_path / "interpreter"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import socket, sys\n"
+        f"sys.path[:] = {sys.path!r}\n"
+        "from metta.sweep.executors.wire import Kind, message\n"
+        "socket.socket(fileno=int(sys.argv[3])).sendall(message(Kind.READY))\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(program))
+    with LocalExecutor(1) as executor:
+        assert fail(executor, tasks.echo).message.startswith("no worker process lived to start it: the fork server")
 
 
 # --- time-outs and cancellation

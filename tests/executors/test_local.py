@@ -13,6 +13,7 @@ import pytest
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors import Event, Failed, Finished, LocalExecutor, Logged, Started, Task
+from metta.sweep.executors.placement import OVERTAKES
 from metta.sweep.trial import FailureReason, Resources
 from tests.executors import tasks
 from tests.executors.helpers import PATIENCE, eventually, fail, last, lives, read_to_end, run, start
@@ -222,11 +223,13 @@ def test_cores_are_counted(tmp_path: Path) -> None:
         _, first = start(executor, tasks.wait_forever, tmp_path / "ready")
         assert isinstance(first.get(PATIENCE), Started)
         wide, stream = start(executor, tasks.echo, resources=Resources(cpus=2))
-        _, other = start(executor, tasks.echo)  # behind it in the queue, although there is a slot
+        for _ in range(OVERTAKES):  # there is a slot for younger ones, for a while
+            assert run(executor, tasks.echo, 1) == 1
+        _, other = start(executor, tasks.echo)
         with pytest.raises(TimeoutError):
-            stream.get(0.3)
+            other.get(0.3)
         with pytest.raises(TimeoutError):
-            other.get(0.01)
+            stream.get(0.01)
         executor.cancel(wide)
         assert fail_reason(last(stream)) is FailureReason.CANCELLED
         assert isinstance(last(other), Finished)

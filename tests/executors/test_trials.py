@@ -180,7 +180,7 @@ def test_uncommitted_state_can_be_loaded_and_is_left_uncommitted_by_a_failure(
 def test_unstorable_state_names_its_place(executor: LocalExecutor, tmp_path: Path) -> None:
     end = failure(drive(executor, tasks.saving_a_function, tmp_path))
     assert end.reason is FailureReason.USER_ERROR
-    assert end.message.startswith("UsageError: save(state): model.activation is a builtins.function")
+    assert end.message.startswith('UsageError: save(state): state["model"]["activation"] is a function')
 
 
 def test_yield_that_is_no_number(executor: LocalExecutor, tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ what a restarted driver looks for on a cluster (`reattach`).
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from metta.sweep.trial import FailureReason, Report, Resources
@@ -162,8 +162,8 @@ class EventStream:
     """A queue of events for one consumer: a thread (`get`) or an asyncio loop (`await aget()`)."""
 
     def __init__(self) -> None:
-        self._events: deque[Event | Callable[[], Event]] = deque()
-        self._changed = threading.Condition()
+        self._events: SimpleQueue[Event | Callable[[], Event]] = SimpleQueue()
+        self._lock = threading.Lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def put(self, event: Event | Callable[[], Event]) -> None:
@@ -172,9 +172,10 @@ class EventStream:
         A callable is called by the consumer, in its own thread: unpickling a result runs the user's code, which must
         not hold up the thread that watches the time-outs of all tasks.
         """
-        with self._changed:
-            self._events.append(event)
-            self._changed.notify()
+        self._events.put(event)
+        if not self._waiters:  # one that comes only now looks at the queue once more before it waits
+            return
+        with self._lock:
             waiters, self._waiters = self._waiters, []
         for loop, waiter in waiters:
             try:
@@ -188,10 +189,10 @@ class EventStream:
         Raises:
             TimeoutError: `timeout` seconds passed without an event.
         """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._events, timeout):
-                raise TimeoutError(f"no event within {timeout:g} s")
-            event = self._events.popleft()
+        try:
+            event = self._events.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError(f"no event within {timeout:g} s") from None
         return event() if callable(event) else event
 
     async def aget(self) -> Event:
@@ -200,22 +201,23 @@ class EventStream:
 
         loop = asyncio.get_running_loop()
         while True:
-            with self._changed:
-                if self._events:
-                    event = self._events.popleft()
-                    break
-                entry = (loop, loop.create_future())
+            entry = (loop, loop.create_future())
+            with self._lock:
                 self._waiters.append(entry)
             try:
+                # Only now: an event that came before would have woken nobody.
+                event = self._events.get_nowait()
+                break
+            except Empty:
                 await entry[1]
             finally:
-                with self._changed:
+                with self._lock:
                     if entry in self._waiters:
                         self._waiters.remove(entry)
         return event() if callable(event) else event
 
     def __len__(self) -> int:
-        return len(self._events)
+        return self._events.qsize()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from metta.sweep.errors import RunError
 from metta.sweep.executors.base import Answer, ChannelSettings
-from metta.sweep.executors.checkpoint import read_state, replace_durably, write_state
+from metta.sweep.executors.checkpoint import read_state, write_state
 from metta.sweep.executors.wire import Kind, frame, message, read_frame
+from metta.sweep.store.files import replace_durably
 from metta.sweep.trial import Report, Saved
 
 _SUFFIX = ".safetensors"
@@ -93,10 +94,9 @@ class PipeChannel:
     def save(self, state: object) -> None:
         """Write the state beside the committed ones; the next report commits it."""
         with self._lock:
-            folder = self._settings.folder
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._pending = folder / f"pending-{os.getpid()}{_SUFFIX}"
-            write_state(self._pending, state)
+            pending = self._settings.folder / f"pending-{os.getpid()}{_SUFFIX}"
+            write_state(pending, state)
+            self._pending = pending
 
     def load(self) -> Saved | None:
         """The state saved last, by this attempt or by the one it goes on from."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from metta.sweep.errors import RunError, StageTimeout, UserError, WorkerDied
 from metta.sweep.executors.base import Event, EventStream, Failed, Finished, Logged, Task
-from metta.sweep.executors.pool import WorkerPool
+from metta.sweep.executors.pool import WorkerPool, usable_cores
 from metta.sweep.executors.serial import UnstorableError
-from metta.sweep.trial import FailureReason
+from metta.sweep.trial import FailureReason, Resources
 
 _MOST_CHILDREN: Final = 32
 _EXPLANATION: Final = (
@@ -22,7 +22,7 @@ _EXPLANATION: Final = (
 )
 
 _lock = threading.Lock()
-_pool: WorkerPool | None = None
+_pools: dict[bool, WorkerPool] = {}
 _numbers = itertools.count(1)
 
 
@@ -33,6 +33,7 @@ def call_in_child(
     *,
     timeout: float,
     name: str,
+    resources: Resources | None = None,
 ) -> Any:
     """Call `fn` in a worker process and return its result; blocks until then.
 
@@ -44,19 +45,23 @@ def call_in_child(
         kwargs: keyword arguments.
         timeout: seconds until the process group of the call is ended; infinity for no limit.
         name: the stage's name, for messages.
+        resources: what the call needs: it waits until that is free, and is held to it (see `LocalExecutor`). None: it
+            starts at once and sees the devices that this process sees.
 
     Raises:
         StageTimeout: it took longer.
+        UsageError: more is needed than there is.
         UserError: the function, an argument or the result cannot travel between processes.
         WorkerDied: the process ended under the call.
         Exception: what `fn` raised, the traceback of its process attached as a note.
     """
-    task, events = _begin(fn, args, kwargs, timeout, name)
+    pool = _ready_pool(resources)
+    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources)
     try:
         while not _is_last(event := events.get()):
             _relay(event)
     except BaseException:
-        _ready_pool().cancel(task.token)
+        pool.cancel(task.token)
         raise
     return _result(event, name)
 
@@ -68,28 +73,41 @@ async def acall_in_child(
     *,
     timeout: float,
     name: str,
+    resources: Resources | None = None,
 ) -> Any:
     """`call_in_child` without blocking the loop. Cancelling it ends the call's process group."""
-    task, events = _begin(fn, args, kwargs, timeout, name)
+    pool = _ready_pool(resources)
+    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources)
     try:
         while not _is_last(event := await events.aget()):
             _relay(event)
     except BaseException:
-        _ready_pool().cancel(task.token)
+        pool.cancel(task.token)
         raise
     return _result(event, name)
 
 
 def _begin(
+    pool: WorkerPool,
     fn: Callable[..., object],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None,
     timeout: float,
     name: str,
+    resources: Resources | None,
 ) -> tuple[Task, EventStream]:
     events = EventStream()
-    task = Task(f"call-{next(_numbers)}", fn, args, kwargs or {}, name=name, timeout=timeout, stream_log=True)
-    _ready_pool().submit(task, events)
+    task = Task(
+        f"call-{next(_numbers)}",
+        fn,
+        args,
+        kwargs or {},
+        name=name,
+        resources=resources or Resources(),
+        timeout=timeout,
+        stream_log=True,
+    )
+    pool.submit(task, events)
     return task, events
 
 
@@ -119,26 +137,26 @@ def _result(event: Event, name: str) -> Any:
     raise error
 
 
-def _ready_pool() -> WorkerPool:
-    """The pool of this process, made at the first call."""
-    global _pool
+def _ready_pool(resources: Resources | None) -> WorkerPool:
+    """A pool of this process, made at the first call: one counts cores and hands out devices, the other does not."""
+    equips = resources is not None
     with _lock:
-        if _pool is None:
-            _pool = WorkerPool(_MOST_CHILDREN)
-        return _pool
+        if equips not in _pools:
+            _pools[equips] = WorkerPool(usable_cores() if equips else _MOST_CHILDREN, equips=equips)
+        return _pools[equips]
 
 
-def _forget_pool() -> None:
+def _forget_pools() -> None:
     """A forked process starts its own."""
-    global _pool, _lock
-    _pool = None
+    global _pools, _lock
+    _pools = {}
     _lock = threading.Lock()
 
 
 @atexit.register
-def _close_pool() -> None:
-    if _pool is not None:
-        _pool.close()
+def _close_pools() -> None:
+    for pool in _pools.values():
+        pool.close()
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+os.register_at_fork(after_in_child=_forget_pools)

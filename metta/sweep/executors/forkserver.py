@@ -18,7 +18,7 @@ from collections import deque
 from contextlib import suppress
 from typing import NoReturn
 
-from metta.sweep.executors.process import adopt_orphans, die_with_parent, kill_group
+from metta.sweep.executors.process import adopt_orphans, die_with_parent, kill_group, offer_to_oom
 from metta.sweep.executors.wire import READ_SIZE, FrameBuffer, Kind, message
 from metta.sweep.executors.worker import serve
 
@@ -120,6 +120,7 @@ class _Server:
         try:
             os.setpgid(0, 0)
             die_with_parent(server, signal.SIGKILL)
+            offer_to_oom()
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)

@@ -9,16 +9,7 @@ from typing import NoReturn
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.base import Answer, EventStream, Reported, Task
-from metta.sweep.executors.pool import GRACE, WorkerPool
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-"""What torch, numpy and their libraries ask for the number of their threads."""
+from metta.sweep.executors.pool import GRACE, WorkerPool, usable_cores
 
 
 class LocalExecutor:
@@ -29,8 +20,20 @@ class LocalExecutor:
     process group and, `grace` seconds later, SIGKILL: its own children go with it. All workers end with their driver,
     in whatever way it ends. Tasks see the driver's environment, working folder and `sys.path` as they were at `submit`.
 
-    Of a task's resources it counts the cores (a task of two takes two slots) and keeps the time limit; devices and
-    memory are what the driver has.
+    What becomes of a task's `Resources`:
+
+    - `cpus`: a task of two takes two slots, and numerical libraries are told to use two threads unless the driver's
+      environment says how many. Of the default, one, each task has a fair share of the machine's cores. Nothing is
+      pinned to a core: two executors would pin to the same ones.
+    - `memory`: what the worker's process group has in memory is watched (every 0.2 s while a limited task runs); a
+      group with more is killed, with the reason "oom".
+    - `gpus`: the devices of an existing `CUDA_VISIBLE_DEVICES`, else those that `nvidia-smi` lists, are handed out by
+      setting that variable before the task's code is loaded. A worker keeps its devices for life. Two tasks with 0.5
+      share one; a task with 0, the default, sees none.
+    - `time_limit`: as `timeout`; the smaller one counts.
+
+    Tasks start first come, first served; `placement` says when a younger one may start before an older one.
+    Output, messages and tracebacks come with the secrets masked that `metta.sweep.redaction` knows of.
 
     Args:
         max_workers: slots; default: the cores this process may use.
@@ -43,13 +46,10 @@ class LocalExecutor:
     def __init__(self, max_workers: int | None = None, *, grace: float = GRACE) -> None:
         if not hasattr(os, "fork"):
             raise UsageError("LocalExecutor needs a POSIX system (Linux, macOS, or WSL on Windows)")
-        cores = usable_cores()
-        slots = cores if max_workers is None else max_workers
+        slots = usable_cores() if max_workers is None else max_workers
         if slots < 1:
             raise UsageError(f"LocalExecutor(max_workers={max_workers}): expected at least 1")
-        # Left alone, each of n workers would start a thread per core: n times too many.
-        threads = str(max(1, cores // slots))
-        self._pool = WorkerPool(slots, grace=grace, environment=dict.fromkeys(THREAD_VARIABLES, threads))
+        self._pool = WorkerPool(slots, grace=grace, equips=True)
         # Also for an executor that nobody closed: when it is collected, or when the interpreter ends.
         self._close = weakref.finalize(self, self._pool.close)
 
@@ -66,7 +66,7 @@ class LocalExecutor:
         """Hand in a task. Whatever goes wrong with it becomes a `Failed` in `events`.
 
         Raises:
-            UsageError: closed, a token in use, or more cores wanted than there are.
+            UsageError: closed, a token in use, or more cores or GPUs wanted than there are.
         """
         self._pool.submit(task, events)
 
@@ -96,10 +96,3 @@ class LocalExecutor:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a LocalExecutor owns processes and cannot be sent to another: make one there")
-
-
-def usable_cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -18,74 +18,34 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from metta.sweep.errors import InternalError
 from metta.sweep.executors import outcome
-from metta.sweep.executors.base import Event, EventStream, Failed, Logged, Reported, Started, StateSaved, Task
-from metta.sweep.executors.process import kill_group, oom_kills
+from metta.sweep.executors.base import Event, EventStream, Failed, Logged, Reported, Started, StateSaved
+from metta.sweep.executors.jobs import Equipment, Job, Running, Worker
+from metta.sweep.executors.memory import MemoryWatch, readable, usage_of
+from metta.sweep.executors.placement import Demand, Room, next_to_start
+from metta.sweep.executors.process import OomCounter, kill_group
 from metta.sweep.executors.spawner import Exited, ForkServer, Ready, Spawned, SpawnFailed
 from metta.sweep.executors.tasklog import TaskLog
-from metta.sweep.executors.wire import READ_SIZE, FrameBuffer, Kind, frame, message
-from metta.sweep.executors.worker import Surroundings, setup_message
+from metta.sweep.executors.wire import READ_SIZE, Kind, frame, message
+from metta.sweep.executors.worker import setup_message
 from metta.sweep.trial import FailureReason, Report
+
+_COMPANY: Final = 0.002
+"""Seconds that a `Started` waits for the next event, so that both wake the consumer once."""
 
 _DRAIN_LIMIT: Final = 64
 """Reads at most when emptying a pipe: a grandchild may fill it as fast as we read."""
 
+_OOM_READ_INTERVAL: Final = 1.0
+"""Seconds for which the count of processes that the kernel killed for want of memory is taken as known."""
 
-@dataclass(eq=False, slots=True)
-class Job:
-    """A task that was submitted and is not over."""
-
-    task: Task
-    events: EventStream
-    call: bytes
-    surroundings: Surroundings
-
-    @property
-    def slots(self) -> int:
-        """How many slots it takes: its cores, rounded up, at least one."""
-        return max(1, math.ceil(self.task.resources.cpus))
-
-    @property
-    def time_limit(self) -> float:
-        """Seconds it may run, infinity for no limit."""
-        limits = (self.task.timeout, self.task.resources.time_limit_seconds)
-        return min((limit for limit in limits if limit is not None), default=math.inf)
-
-
-@dataclass(eq=False, slots=True)
-class _Running:
-    """A job that a worker has."""
-
-    job: Job
-    log: TaskLog
-    started: float
-    deadline: float
-    oom_kills: int
-    stopping: FailureReason | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Worker:
-    number: int
-    connection: socket.socket
-    output: int
-    process: int = 0
-    frames: FrameBuffer = field(default_factory=FrameBuffer)
-    outgoing: bytearray = field(default_factory=bytearray)
-    running: _Running | None = None
-    surroundings: Surroundings | None = None
-    ending: bool = False
-    kill_at: float = math.inf
-
-    @property
-    def is_idle(self) -> bool:
-        return self.process != 0 and self.running is None and not self.ending
+_MOST_LOST_WORKERS: Final = 3
+"""After so many workers that ended before they could start it, a job fails."""
 
 
 class Loop:
@@ -94,12 +54,21 @@ class Loop:
     Args:
         slots: how many tasks of one core run at once; also the largest number of worker processes.
         grace: seconds between SIGTERM and SIGKILL.
+        devices: gives the devices that are handed out; None: workers see those that the driver sees.
         over: called with the token of each task that is over, before its last event is put.
     """
 
-    def __init__(self, slots: int, grace: float, over: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        slots: int,
+        grace: float,
+        devices: Callable[[], tuple[str, ...]] | None,
+        over: Callable[[str], None],
+    ) -> None:
         self._slots = slots
         self._grace = grace
+        self._devices = devices
+        self._device_shares: dict[str, float] = {}  # filled when a task first wants one
         self._over = over
         self._lock = threading.Lock()
         self._commands: deque[Callable[[], None]] = deque()
@@ -112,10 +81,16 @@ class Loop:
         self._server: ForkServer | None = None
         self._server_is_up = False
         self._next_number = 0
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._waiting: deque[Job] = deque()
         self._closing = False
         self._close_by = math.inf
+        self._outbox: list[tuple[EventStream, Event | Callable[[], Event]]] = []
+        self._tell_by = math.inf
+        self._memory = MemoryWatch()
+        self._oom = OomCounter()
+        self._oom_kills = 0
+        self._oom_read = -math.inf
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have a command called in the loop's thread. False: it has ended, nothing is called any more."""
@@ -133,11 +108,13 @@ class Loop:
     def submit(self, job: Job) -> None:
         """Queue a job."""
         self._waiting.append(job)
+        if job.demand.gpus and self._devices is not None and not self._device_shares:
+            self._device_shares = dict.fromkeys(self._devices(), 1.0)
 
     def answer(self, token: str, sequence: int, answer: str) -> None:
         """Pass an answer on to the worker that has the task."""
         worker = self._worker_of(token)
-        if worker is not None:
+        if worker is not None and worker.running is not None:
             self._send(worker, message(Kind.ANSWER, sequence, answer))
 
     def cancel(self, token: str) -> None:
@@ -147,7 +124,11 @@ class Loop:
             self._waiting.remove(waiting)
             self._conclude(waiting, Failed(token, FailureReason.CANCELLED, "cancelled before it started"))
         elif (worker := self._worker_of(token)) is not None:
-            self._stop(worker, FailureReason.CANCELLED)
+            if worker.assigned is not None:
+                job, worker.assigned = worker.assigned, None
+                self._conclude(job, Failed(token, FailureReason.CANCELLED, "cancelled before it started"))
+            else:
+                self._stop(worker, FailureReason.CANCELLED)
 
     def close(self) -> None:
         """Cancel everything; `run` returns when every worker is gone."""
@@ -156,13 +137,10 @@ class Loop:
         for job in list(self._waiting):
             self.cancel(job.task.token)
         for worker in self._workers.values():
-            if worker.running is not None:
-                self._stop(worker, FailureReason.CANCELLED)
-            else:
-                with suppress(OSError):
-                    worker.connection.shutdown(socket.SHUT_WR)  # it reads the end, and goes
-                worker.ending = True
-                worker.kill_at = time.monotonic() + self._grace
+            if worker.job is not None:
+                self.cancel(worker.job.task.token)
+            if worker.running is None:
+                self._retire(worker)
 
     # --- the thread
 
@@ -177,6 +155,8 @@ class Loop:
                         key.data(ready)
                 self._enforce_limits()
                 self._hand_out()
+                if time.monotonic() >= self._tell_by:
+                    self._tell()
         except Exception as error:
             why = str(InternalError(f"the executor's thread failed with {type(error).__name__}: {error}"))
             raise
@@ -185,6 +165,7 @@ class Loop:
             self._lose_server(why)
             self._run_commands()
             self._fail_waiting(why)
+            self._tell()
             self._release()
 
     def forget(self) -> None:
@@ -211,6 +192,23 @@ class Loop:
         os.read(self._wake_read, READ_SIZE)
         self._run_commands()
 
+    def _put(self, job: Job, event: Event | Callable[[], Event]) -> None:
+        """Have an event told at the end of this round. A `Started` alone waits a little for company.
+
+        Waking the consumer costs as much as all the rest of a short task, and for that one event is as dear as two.
+        """
+        self._outbox.append((job.events, event))
+        if not isinstance(event, Started):
+            self._tell_by = -math.inf
+        elif self._tell_by == math.inf:
+            self._tell_by = time.monotonic() + _COMPANY
+
+    def _tell(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        self._tell_by = math.inf
+        for stream, event in outbox:
+            stream.put(event)
+
     def _run_commands(self) -> None:
         with self._lock:
             commands, self._commands = self._commands, deque()
@@ -220,11 +218,13 @@ class Loop:
     # --- time
 
     def _seconds_to_next_limit(self) -> float | None:
-        limits = [self._close_by]
+        limits = [self._close_by, self._tell_by]
         for worker in self._workers.values():
             limits.append(worker.kill_at)
             if worker.running is not None and not worker.ending:
                 limits.append(worker.running.deadline)
+                if worker.running.job.memory_limit is not None:
+                    limits.append(self._memory.due)
         first = min(limits)
         return None if first == math.inf else max(0.0, first - time.monotonic())
 
@@ -236,17 +236,44 @@ class Loop:
             if now >= worker.kill_at and worker.process:
                 worker.kill_at = math.inf
                 self._signal(worker, signal.SIGKILL)
+        if now >= self._memory.due:
+            self._enforce_memory()
 
-    def _stop(self, worker: _Worker, reason: FailureReason) -> None:
-        """SIGTERM to the whole process group; SIGKILL follows after the grace."""
+    def _enforce_memory(self) -> None:
+        limited = {
+            worker.process: (worker, limit)
+            for worker in self._workers.values()
+            if worker.running is not None and (limit := worker.running.job.memory_limit) is not None
+        }
+        if not limited:
+            return
+        for process, used in self._memory.exceeded({group: limit for group, (_, limit) in limited.items()}).items():
+            worker, limit = limited[process]
+            why = (
+                f"the task and its children used {readable(used)} of memory, its limit is {readable(limit)}: "
+                "they were killed"
+            )
+            # At once: what keeps on growing must not have the grace.
+            self._stop(worker, FailureReason.OOM, why, at_once=True)
+
+    def _stop(self, worker: Worker, reason: FailureReason, why: str = "", *, at_once: bool = False) -> None:
+        """SIGTERM to the whole process group; SIGKILL follows after the grace, or comes at once."""
         if worker.ending or worker.running is None:
             return
         worker.running.stopping = reason
+        worker.running.why = why
+        worker.ending = True
+        worker.kill_at = math.inf if at_once else time.monotonic() + self._grace
+        self._signal(worker, signal.SIGKILL if at_once else signal.SIGTERM)
+
+    def _retire(self, worker: Worker) -> None:
+        """Have a worker without a job end."""
+        with suppress(OSError):
+            worker.connection.shutdown(socket.SHUT_WR)  # it reads the end, and goes
         worker.ending = True
         worker.kill_at = time.monotonic() + self._grace
-        self._signal(worker, signal.SIGTERM)
 
-    def _signal(self, worker: _Worker, number: signal.Signals) -> None:
+    def _signal(self, worker: Worker, number: signal.Signals) -> None:
         if self._server is not None:
             with suppress(OSError):  # the server is gone: reading from it will say so
                 self._server.signal(worker.process, number)
@@ -254,66 +281,106 @@ class Loop:
     # --- handing out
 
     def _hand_out(self) -> None:
-        """Give waiting jobs to idle workers, first come first served; fork workers that are missing."""
-        if self._closing:
-            return
-        free = self._slots - sum(worker.running.job.slots for worker in self._workers.values() if worker.running)
-        idle = [worker for worker in self._workers.values() if worker.is_idle]
-        while self._waiting and idle and self._waiting[0].slots <= free:
-            job = self._waiting.popleft()
-            free -= job.slots
-            self._start(idle.pop(), job)
-        wanted = 0
-        for job in self._waiting:
-            free -= job.slots
-            if free < 0:
-                break
-            wanted += 1
-        if wanted:
-            self._ensure_server()
-        coming = sum(not worker.process for worker in self._workers.values())
-        for _ in range(wanted - coming):
-            self._spawn()
+        """Start the waiting jobs that may start (see `placement`), on warm workers or new ones."""
+        while self._waiting and not self._closing:
+            room = self._room()
+            position = next_to_start((job.demand for job in self._waiting), self._waiting[0].overtaken, room)
+            if position is None:
+                return
+            job = self._waiting[position]
+            devices = room.devices_for(job.demand)
+            equipment = Equipment(job.threads, None if self._devices is None else devices)
+            if not self._place(job, equipment):
+                return
+            if position:
+                self._waiting[0].overtaken += 1
 
-    def _start(self, worker: _Worker, job: Job) -> None:
+    def _room(self) -> Room:
+        """What is free. The devices of a worker that is ending are not: it may hold their memory until it is gone."""
+        room = Room(self._slots, self._device_shares)
+        for worker in self._workers.values():
+            if worker.job is not None:
+                room = room.without(worker.job.demand, worker.devices)
+            elif worker.ending and worker.devices:
+                room = room.without(Demand(0, len(worker.devices)), worker.devices)
+        return room
+
+    def _place(self, job: Job, equipment: Equipment) -> bool:
+        """Give a waiting job to a worker; False: workers have to end first, or none can be started now."""
+        idle = [worker for worker in self._workers.values() if worker.is_idle]
+        found = next((worker for worker in reversed(idle) if worker.equipment == equipment), None)
+        if found is not None and self._is_bloated(found, job):
+            self._retire(found)
+            return False
+        # An idle worker keeps what its libraries have cached on its devices.
+        needed = set(equipment.devices or ())
+        crowd = [worker for worker in idle if worker is not found and needed.intersection(worker.devices)]
+        crowd = [worker for worker in crowd if job.demand.gpus >= 1 or worker.equipment != equipment]
+        for worker in crowd:
+            self._retire(worker)
+        if crowd:
+            return False
+        self._waiting.remove(job)
+        if found is not None:
+            self._start(found, job)
+            return True
+        if idle and sum(not worker.ending for worker in self._workers.values()) >= self._slots:
+            self._retire(idle[0])
+        return self._spawn(job, equipment)
+
+    def _is_bloated(self, worker: Worker, job: Job) -> bool:
+        """Whether earlier jobs of a worker have left it with so much memory that a limited job would be blamed."""
+        limit = job.memory_limit
+        if limit is None or not worker.started:
+            return False
+        usage = usage_of((worker.process,)).get(worker.process)
+        return usage is not None and usage.resident > limit / 2 and usage.bytes > limit / 2
+
+    def _start(self, worker: Worker, job: Job) -> None:
         task = job.task
-        self._read_output(worker)  # what came after the last task belongs to nobody
         now = time.monotonic()
-        worker.running = _Running(job, TaskLog(task.log_folder), now, now + job.time_limit, oom_kills())
-        job.events.put(Started(task.token, str(worker.process)))
+        if now - self._oom_read > _OOM_READ_INTERVAL:
+            self._oom_kills, self._oom_read = self._oom.read(), now
+        listen = (lambda text: self._put(job, Logged(task.token, text))) if task.stream_log else None
+        log = TaskLog(task.log_folder, job.redactor, listen)
+        worker.running = Running(job, log, now, now + job.time_limit, self._oom_kills)
+        worker.started += 1
+        self._put(job, Started(task.token, str(worker.process)))
+        run = frame(Kind.RUN, pickle.dumps((task.name, task.channel, job.secrets, job.call), protocol=5))
         if job.surroundings != worker.surroundings:
             worker.surroundings = job.surroundings
-            self._send(worker, setup_message(job.surroundings))
-        run = pickle.dumps((task.name, task.channel, job.call), protocol=5)
-        self._send(worker, frame(Kind.RUN, run))
+            run = setup_message(worker.equip(job.surroundings)) + run
+        self._send(worker, run)
 
-    def _ensure_server(self) -> None:
+    def _ensure_server(self) -> ForkServer:
         if self._server is None:
             self._server = ForkServer()
             self._server_is_up = False
             self._selector.register(self._server.connection, selectors.EVENT_READ, self._on_server)
+        return self._server
 
-    def _spawn(self) -> None:
-        if self._server is None:
-            return
+    def _spawn(self, job: Job, equipment: Equipment) -> bool:
+        """Have a worker forked for a job; whether that could be asked for."""
         self._next_number += 1
         number = self._next_number
         try:
-            connection, output = self._server.spawn(number)
+            connection, output = self._ensure_server().spawn(number)
         except OSError as error:  # no descriptors left, or the server is gone
-            self._fail_to_spawn(str(error))
-            return
-        worker = _Worker(number, connection, output)
+            self._fail_to_spawn(job, str(error))
+            return False
+        worker = Worker(number, connection, output, equipment, assigned=job)
         self._workers[number] = worker
         self._selector.register(connection, selectors.EVENT_READ, partial(self._on_connection, worker))
         self._selector.register(output, selectors.EVENT_READ, partial(self._on_output, worker))
+        return True
 
-    def _fail_to_spawn(self, why: str) -> None:
-        """Without any worker nothing would ever come of the oldest job; with one it waits for that."""
-        if self._waiting and not self._workers:
-            job = self._waiting.popleft()
-            text = f"no worker process could be started: {why}"
-            self._conclude(job, Failed(job.task.token, FailureReason.KILLED, text))
+    def _fail_to_spawn(self, job: Job, why: str) -> None:
+        """While others have workers the job waits for one of those; without any nothing would ever come of it."""
+        if any(worker.job is not None for worker in self._workers.values()):
+            self._waiting.appendleft(job)
+            return
+        text = f"no worker process could be started: {why}"
+        self._conclude(job, Failed(job.task.token, FailureReason.KILLED, text))
 
     # --- the fork server
 
@@ -325,14 +392,22 @@ class Loop:
                     case Ready():
                         self._server_is_up = True
                     case Spawned(number, process):
-                        self._workers[number].process = process
+                        self._on_spawned(self._workers[number], process)
                     case SpawnFailed(number, why):
-                        self._drop(self._workers[number])
-                        self._fail_to_spawn(why)
+                        worker = self._workers[number]
+                        self._drop(worker)
+                        if worker.assigned is not None:
+                            self._fail_to_spawn(worker.assigned, why)
                     case Exited(number, code):
                         self._on_exit(self._workers[number], code)
         except ConnectionError:
             self._lose_server("the fork server ended; its own message, if any, is on stderr")
+
+    def _on_spawned(self, worker: Worker, process: int) -> None:
+        worker.process = process
+        job, worker.assigned = worker.assigned, None
+        if job is not None:
+            self._start(worker, job)
 
     def _lose_server(self, why: str) -> None:
         """End the server and everything it started; running jobs fail, waiting ones only if it never came up."""
@@ -345,8 +420,20 @@ class Loop:
             if worker.process:
                 kill_group(worker.process, signal.SIGKILL)
             self._on_exit(worker, -signal.SIGKILL)
+            if worker.assigned is not None:
+                self._wait_again(worker.assigned, why)
         if not self._server_is_up:
             self._fail_waiting(f"no worker process could be started: {why} (exit code {code})")
+
+    def _wait_again(self, job: Job, why: str) -> None:
+        """A job lost the worker that it was to have: that may happen, but not for ever."""
+        job.lost_workers += 1
+        if job.lost_workers < _MOST_LOST_WORKERS:
+            self._waiting.appendleft(job)
+        else:
+            self._conclude(
+                job, Failed(job.task.token, FailureReason.KILLED, f"no worker process lived to start it: {why}")
+            )
 
     def _fail_waiting(self, why: str) -> None:
         while self._waiting:
@@ -355,17 +442,17 @@ class Loop:
 
     # --- one worker
 
-    def _worker_of(self, token: str) -> _Worker | None:
+    def _worker_of(self, token: str) -> Worker | None:
         for worker in self._workers.values():
-            if worker.running is not None and worker.running.job.task.token == token:
+            if worker.job is not None and worker.job.task.token == token:
                 return worker
         return None
 
-    def _send(self, worker: _Worker, data: bytes) -> None:
+    def _send(self, worker: Worker, data: bytes) -> None:
         worker.outgoing += data
         self._flush(worker)
 
-    def _flush(self, worker: _Worker) -> None:
+    def _flush(self, worker: Worker) -> None:
         waits = selectors.EVENT_READ
         try:
             while worker.outgoing:
@@ -378,7 +465,7 @@ class Loop:
         if key is not None and key.events != waits:
             self._selector.modify(worker.connection, waits, key.data)
 
-    def _on_connection(self, worker: _Worker, ready: int) -> None:
+    def _on_connection(self, worker: Worker, ready: int) -> None:
         if ready & selectors.EVENT_WRITE:
             self._flush(worker)
         if ready & selectors.EVENT_READ and not self._read_frames(worker):
@@ -387,7 +474,7 @@ class Loop:
             worker.ending = True
             worker.kill_at = min(worker.kill_at, time.monotonic() + self._grace)
 
-    def _read_frames(self, worker: _Worker) -> bool:
+    def _read_frames(self, worker: Worker) -> bool:
         """Handle what has arrived; False at the end of the connection."""
         try:
             data = worker.connection.recv(READ_SIZE)
@@ -400,8 +487,8 @@ class Loop:
                 self._on_frame(worker, worker.running, kind, payload)
         return bool(data)
 
-    def _on_frame(self, worker: _Worker, running: _Running, kind: Kind, payload: bytes) -> None:
-        token, put = running.job.task.token, running.job.events.put
+    def _on_frame(self, worker: Worker, running: Running, kind: Kind, payload: bytes) -> None:
+        token, put = running.job.task.token, partial(self._put, running.job)
         if kind is Kind.REPORT:
             sequence, step, metrics = pickle.loads(payload)
             put(Reported(token, sequence, Report(step, metrics)))
@@ -413,13 +500,13 @@ class Loop:
             self._read_output(worker)
             worker.running = None
             log, seconds = running.log.close(), time.monotonic() - running.started
-            self._conclude(running.job, partial(decode, token, payload, log, seconds))
+            self._conclude(running.job, partial(decode, token, payload, log, seconds, running.job.redactor))
 
-    def _on_output(self, worker: _Worker, ready: int) -> None:
+    def _on_output(self, worker: Worker, ready: int) -> None:
         if not self._read_output(worker, limit=1):
             self._selector.unregister(worker.output)
 
-    def _read_output(self, worker: _Worker, limit: int = _DRAIN_LIMIT) -> bool:
+    def _read_output(self, worker: Worker, limit: int = _DRAIN_LIMIT) -> bool:
         """Take over the output that is there; False at its end."""
         for _ in range(limit):
             try:
@@ -429,12 +516,10 @@ class Loop:
             if not data:
                 return False
             if worker.running is not None:
-                text = worker.running.log.feed(data)
-                if worker.running.job.task.stream_log:
-                    worker.running.job.events.put(Logged(worker.running.job.task.token, text))
+                worker.running.log.feed(data)
         return True
 
-    def _on_exit(self, worker: _Worker, code: int) -> None:
+    def _on_exit(self, worker: Worker, code: int) -> None:
         """A worker is gone: what it sent before still counts, then its job fails and another takes its place."""
         while self._has_more(worker) and self._read_frames(worker):
             pass
@@ -447,19 +532,21 @@ class Loop:
         log, seconds = running.log.close(), time.monotonic() - running.started
         if running.stopping is not None:
             limit = running.job.time_limit
-            event = outcome.from_stop(task.token, task.name, running.stopping, log, seconds, limit)
+            event = outcome.from_stop(
+                task.token, task.name, running.stopping, log, seconds, limit=limit, why=running.why
+            )
         else:
-            starved = code == -signal.SIGKILL and oom_kills() > running.oom_kills
+            starved = code == -signal.SIGKILL and self._oom.read() > running.oom_kills
             event = outcome.from_exit(task.token, code, log, seconds, out_of_memory=starved)
         self._conclude(running.job, event)
 
-    def _has_more(self, worker: _Worker) -> bool:
+    def _has_more(self, worker: Worker) -> bool:
         try:
             return bool(worker.connection.recv(1, socket.MSG_PEEK))
         except OSError:
             return False
 
-    def _drop(self, worker: _Worker) -> None:
+    def _drop(self, worker: Worker) -> None:
         del self._workers[worker.number]
         for descriptor in (worker.connection, worker.output):
             if self._selector.get_map().get(descriptor) is not None:
@@ -469,4 +556,4 @@ class Loop:
 
     def _conclude(self, job: Job, event: Event | Callable[[], Event]) -> None:
         self._over(job.task.token)
-        job.events.put(event)
+        self._put(job, event)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+
+_WORKER_OOM_SCORE: Final = 500
+"""Half of the machine's memory on top, in the kernel's reckoning of whom to end."""
 
 
 def die_with_parent(parent: int, number: signal.Signals) -> None:
@@ -41,16 +45,34 @@ def kill_group(group: int, number: int) -> None:
         return
 
 
-def oom_kills() -> int:
-    """How many processes the kernel has killed in our control group for want of memory; 0 where it does not say."""
+def offer_to_oom() -> None:
+    """Have the kernel, when the machine is out of memory, end this process rather than its driver (Linux)."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) < _WORKER_OOM_SCORE:
+            file.write(str(_WORKER_OOM_SCORE))
+
+
+class OomCounter:
+    """Counts the processes that the kernel has killed in our control group for want of memory."""
+
+    def __init__(self) -> None:
+        self._path = _oom_file()
+
+    def read(self) -> int:
+        """How many so far; 0 where the kernel does not say."""
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                return next(int(line.split()[1]) for line in file.read().splitlines() if line.startswith(b"oom_kill "))
+        except (OSError, StopIteration, ValueError):
+            return 0
+
+
+def _oom_file() -> str:
     try:
         with open("/proc/self/cgroup") as file:
             groups = dict(line.rstrip("\n").split(":", 2)[1:] for line in file)
-        if "memory" in groups:  # version 1
-            path = f"/sys/fs/cgroup/memory{groups['memory']}/memory.oom_control"
-        else:
-            path = f"/sys/fs/cgroup{groups['']}/memory.events"
-        with open(path) as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
-    except (OSError, StopIteration, ValueError, KeyError):
-        return 0
+    except (OSError, ValueError):
+        return os.devnull
+    if "memory" in groups:  # version 1
+        return f"/sys/fs/cgroup/memory{groups['memory']}/memory.oom_control"
+    return f"/sys/fs/cgroup{groups.get('', '')}/memory.events"

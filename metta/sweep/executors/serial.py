@@ -20,13 +20,21 @@ from typing import Any, Final
 
 import cloudpickle
 
-from metta.sweep.errors import ContractViolation, UserError
+from metta.sweep.errors import ContractViolation, StorageError, UserError
+from metta.sweep.redaction import Redactor
 from metta.sweep.trial import FailureReason
 
 MESSAGE_LIMIT: Final = 500
 TRACEBACK_LIMIT: Final = 50_000
 EXCEPTION_LIMIT: Final = 1_000_000
 """Bytes: a larger pickled exception stays in the worker, its text travels."""
+
+_OPEN: Final = Redactor()
+
+_ALWAYS_IMPORTABLE: Final = frozenset(
+    ("metta.sweep.trial", "metta.sweep.executors.base", "metta.sweep.executors.objective")
+)
+"""Modules whose functions and classes are in every call of a trial: no need to look each of them up every time."""
 
 _sent_classes: weakref.WeakSet[type] = weakref.WeakSet()
 
@@ -36,16 +44,25 @@ class UnstorableError(UserError):
 
 
 class _Pickler(cloudpickle.Pickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self.secrets: set[str] = set()
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, FunctionType | type):
+            if obj.__module__ in _ALWAYS_IMPORTABLE and "<locals>" not in obj.__qualname__:
+                return NotImplemented
             _send_by_value_if_not_importable(obj.__module__)
             if isinstance(obj, type):
                 _sent_classes.add(obj)
-        elif isinstance(obj, BaseException):
+            return super().reducer_override(obj)
+        if isinstance(obj, BaseException):
             reduced = obj.__reduce_ex__(5)
             if isinstance(reduced, tuple) and reduced[0] is type(obj):
                 return _rebuild_exception, (type(obj), reduced[1], obj.args), *reduced[2:]
-        return super().reducer_override(obj)
+        if hasattr(type(obj), "get_secret_value"):  # pydantic's SecretStr and its like
+            self.secrets.add(_secret_of(obj))
+        return NotImplemented
 
 
 def _rebuild_exception(cls: type[BaseException], arguments: tuple[Any, ...], args: tuple[Any, ...]) -> BaseException:
@@ -99,15 +116,28 @@ def _send_by_value_if_not_importable(module: str | None) -> None:
     cloudpickle.register_pickle_by_value(loaded)
 
 
-def dumps(value: object, what: str) -> bytes:
+def _secret_of(value: Any) -> str:
+    secret = value.get_secret_value()
+    return secret.decode("utf-8", "replace") if isinstance(secret, bytes) else str(secret)
+
+
+def dumps(value: object, what: str, secrets: set[str] | None = None) -> bytes:
     """Pickle a value; `what` names it in the error.
+
+    Args:
+        value: anything.
+        what: names it.
+        secrets: receives the content of every `SecretStr` in it.
 
     Raises:
         UnstorableError: it cannot be pickled.
     """
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, protocol=5).dump(value)
+        pickler = _Pickler(buffer)
+        pickler.dump(value)
+        if secrets is not None:
+            secrets.update(pickler.secrets)
     except Exception as error:  # whatever a user's __reduce__ raises
         raise UnstorableError(f"{what} cannot be sent to another process: {one_line(error)}") from error
     return buffer.getvalue()
@@ -133,8 +163,8 @@ class ErrorText:
     pickled: bytes | None
 
 
-def describe_error(error: BaseException, frames: TracebackType | None) -> ErrorText:
-    """The text of an exception, never raising and never huge.
+def describe_error(error: BaseException, frames: TracebackType | None, redactor: Redactor) -> ErrorText:
+    """The text of an exception, secrets masked, never raising and never huge.
 
     `frames` are the part of its traceback that is shown.
     """
@@ -144,25 +174,27 @@ def describe_error(error: BaseException, frames: TracebackType | None) -> ErrorT
         pickled = None
     if pickled is not None and len(pickled) > EXCEPTION_LIMIT:
         pickled = None
-    return ErrorText(reason_of(error), one_line(error), _format(error, frames), pickled)
+    return ErrorText(reason_of(error), one_line(error, redactor), _format(error, frames, redactor), pickled)
 
 
 def reason_of(error: BaseException) -> FailureReason:
     """The failure reason that an exception of the user's code stands for."""
     if isinstance(error, ContractViolation):
         return FailureReason.CONTRACT
+    if isinstance(error, StorageError):
+        return FailureReason.STORAGE
     # torch has its own class for a full device; torch itself may not be loaded.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FailureReason.OOM
     return FailureReason.USER_ERROR
 
 
-def one_line(error: BaseException) -> str:
-    """`ValueError: no such layer`, shortened; also for exceptions whose `__str__` explodes."""
+def one_line(error: BaseException, redactor: Redactor = _OPEN) -> str:
+    """`ValueError: no such layer`, secrets masked, shortened; also for exceptions whose `__str__` explodes."""
     if isinstance(error, SystemExit):
-        return f"the task called sys.exit({error.code!r:.100})"
+        return f"the task called sys.exit({redactor.text(repr(error.code)):.100})"
     try:
-        text = str(error)
+        text = redactor.text(str(error))
     except Exception as broken:
         text = f"(its __str__ raised {type(broken).__name__})"
     text = " ".join(text[: 4 * MESSAGE_LIMIT].split())
@@ -172,11 +204,11 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _format(error: BaseException, frames: TracebackType | None) -> str:
+def _format(error: BaseException, frames: TracebackType | None, redactor: Redactor) -> str:
     try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = redactor.text("".join(traceback.format_exception(type(error), error, frames)))
     except Exception as broken:  # a __cause__ that is a property, a __repr__ that raises, ...
-        text = f"{one_line(error)}\n(its traceback cannot be formatted: {one_line(broken)})\n"
+        text = f"{one_line(error, redactor)}\n(its traceback cannot be formatted: {one_line(broken, redactor)})\n"
     if len(text) > TRACEBACK_LIMIT:
         half = TRACEBACK_LIMIT // 2
         text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

@@ -22,7 +22,7 @@ class Kind(enum.IntEnum):
 
     # driver -> worker
     SETUP = 1  # Surroundings, as a tuple
-    RUN = 2  # (name, ChannelSettings | None, bytes of (fn, args, kwargs))
+    RUN = 2  # (name, ChannelSettings | None, secrets, bytes of (fn, args, kwargs))
     ANSWER = 3  # (sequence number of the report, Answer value)
     # worker -> driver
     REPORT = 16  # (sequence number, step, metrics)

@@ -7,6 +7,7 @@ main thread: signals, event loops, threads of its own.
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import pickle
 import signal
@@ -14,7 +15,8 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from types import CoroutineType, FrameType, ModuleType, TracebackType
 from typing import Any, Final, NoReturn, TextIO
 
@@ -24,11 +26,12 @@ from metta.sweep.executors.channel import Link, PipeChannel
 from metta.sweep.executors.objective import run_coroutine
 from metta.sweep.executors.serial import describe_error, dumps, loads_in_worker
 from metta.sweep.executors.wire import Kind, message
+from metta.sweep.redaction import Redactor, secrets_in
 
 _OWN_FOLDER: Final = os.path.dirname(__file__) + os.sep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Surroundings:
     """What a task finds around it: the driver's, as they were when the task was submitted."""
 
@@ -36,15 +39,31 @@ class Surroundings:
     environment: dict[str, str]
     path: list[str]
     arguments: list[str]
+    encoded: object = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def here(cls) -> Surroundings:
-        """Those of this process."""
+    def here(cls, known: Surroundings | None = None) -> Surroundings:
+        """Those of this process: `known` itself, if it still holds."""
         try:
             folder = os.getcwd()
         except FileNotFoundError:  # somebody removed it
             folder = os.sep
-        return cls(folder, dict(os.environ), list(sys.path), list(getattr(sys, "argv", [])))
+        # Decoding the whole environment costs more than all the rest of handing in a task.
+        encoded = getattr(os.environ, "_data", None)
+        arguments = getattr(sys, "argv", [])
+        if (
+            known is not None
+            and encoded is not None
+            and encoded == known.encoded
+            and (folder, sys.path, arguments) == (known.folder, known.path, known.arguments)
+        ):
+            return known
+        return cls(folder, dict(os.environ), list(sys.path), list(arguments), copy.copy(encoded))
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Masks the secrets of the environment."""
+        return Redactor(secrets_in(self.environment))
 
     def apply(self) -> None:
         """Make them those of this process: also undoes what the last task did to them."""
@@ -116,7 +135,9 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _run(link: Link, name: str, settings: ChannelSettings | None, call: bytes) -> tuple[Kind, bytes]:
+def _run(
+    link: Link, name: str, settings: ChannelSettings | None, secrets: frozenset[str], call: bytes
+) -> tuple[Kind, bytes]:
     """Run one task; the frame's kind and payload that answer it."""
     try:
         fn, args, kwargs = _rebuild(call)
@@ -129,7 +150,9 @@ def _run(link: Link, name: str, settings: ChannelSettings | None, call: bytes) -
     except Terminated:
         raise
     except BaseException as error:
-        told = describe_error(error, _user_frames(error.__traceback__))
+        # Here and not in the driver: what was shortened may end in the middle of a secret.
+        redactor = Redactor(secrets | secrets_in(os.environ))
+        told = describe_error(error, _user_frames(error.__traceback__), redactor)
         return Kind.ERROR, pickle.dumps(astuple(told), protocol=5)
 
 
@@ -160,4 +183,4 @@ def _flush() -> None:
 
 def setup_message(surroundings: Surroundings) -> bytes:
     """The frame by which the driver sends its surroundings."""
-    return message(Kind.SETUP, *astuple(surroundings))
+    return message(Kind.SETUP, surroundings.folder, surroundings.environment, surroundings.path, surroundings.arguments)
