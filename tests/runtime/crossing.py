@@ -53,6 +53,8 @@ class Plain:
     def leave(self, data: object) -> object:
         return data
 
+    rejoin = leave
+
 
 def hooked(
     call: Callable[..., Any],

@@ -113,7 +113,9 @@ def is_async_node(node: Node) -> bool:
 
 
 def has_membrane(node: Node) -> bool:
-    """Whether a hook acts on the node when it runs without a store."""
+    """Whether a hook acts on the node, or the record of a durable run."""
+    if node.recorded:
+        return True
     if not node.hooks and not node.global_hooks:
         return False
     idle = ("serialize", *NEED_STORE)

@@ -57,6 +57,7 @@ class Node:
         reads: the context fields and optional inputs it takes ("@value" is the value, "@whole" the context as a whole).
         writes: the context fields it sets; a replacing contract writes "@value" and the fields of its type.
         regions: arms or the body.
+        recorded: a durable run passes it under a record (compiler/recording.py).
     """
 
     id: str
@@ -68,6 +69,7 @@ class Node:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
+    recorded: bool = False
 
     @property
     def before(self) -> State[Any]:

@@ -27,12 +27,12 @@ def blocking_call(stage: str, call: Callable[..., object], control: Mapping[str,
     """
     if not _needs_worker(stage, control):
         return lambda args, kwargs: call(*args, **kwargs)
-    seconds = _limit(control) or math.inf
+    seconds, resources = _limit(control) or math.inf, control.get("resources")
 
     def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import call_in_child
 
-        return call_in_child(call, args, kwargs, timeout=seconds, name=stage)
+        return call_in_child(call, args, kwargs, timeout=seconds, name=stage, resources=resources)
 
     return in_worker
 
@@ -50,10 +50,12 @@ def looping_call(
     if not needs_worker:
         return lambda args, kwargs: in_thread(call, *args, **kwargs)
 
+    limit, resources = seconds or math.inf, control.get("resources")
+
     async def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import acall_in_child
 
-        return await acall_in_child(call, args, kwargs, timeout=seconds or math.inf, name=stage)
+        return await acall_in_child(call, args, kwargs, timeout=limit, name=stage, resources=resources)
 
     return in_worker
 

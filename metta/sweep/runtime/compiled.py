@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,6 +26,7 @@ from metta.sweep.runtime.stage_hooks import storeless_hooks
 if TYPE_CHECKING:
     from metta.sweep.pipeline.builder import Pipeline
     from metta.sweep.pipeline.steps import StageView
+    from metta.sweep.runtime.durable import DurableGraph
 
 logger: logging.Logger = logging.getLogger("metta.sweep")
 
@@ -101,7 +103,7 @@ class CompiledGraph(Generic[In, Out]):
     def __call__(self, /, *args: Any, **inputs: Any) -> Any:
         """Run without checking the inputs, for use inside training code; blocks."""
         if self.is_async:
-            return _block(self.function(*args, **inputs))
+            return block(self.function(*args, **inputs))
         return self.function(*args, **inputs)
 
     @overload
@@ -182,6 +184,19 @@ class CompiledGraph(Generic[In, Out]):
         if missing:
             raise UsageError(f"{self.name} needs {', '.join(missing)}: run({_call(contract.fields)})")
 
+    def with_store(self, store: str | os.PathLike[str] | None = None, name: str | None = None) -> DurableGraph[In, Out]:
+        """The same graph with runs that are recorded: `graph.with_store("runs").run(x=1)`, `.resume()`.
+
+        Args:
+            store: a folder for runs; None for METTA_SWEEP_HOME, else `./.metta-sweep`.
+            name: what the runs are called; default: the graph's name.
+        """
+        from metta.sweep.store.runs import Store
+
+        from metta.sweep.runtime.durable import DurableGraph
+
+        return DurableGraph(self, Store.at(store), name or self.name)
+
     # -- looking at it -----------------------------------------------------------------------------------------------
 
     def to_dot(self) -> str:
@@ -230,7 +245,7 @@ def _call(fields: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}=..." for name in fields)
 
 
-def _block(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def block(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in this thread, or in another one where a loop is running here."""
     import asyncio
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import iscoroutinefunction
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.compiler.codegen import Symbol, has_membrane
 from metta.sweep.compiler.graph import Node
@@ -36,6 +36,9 @@ from metta.sweep.runtime.link import membrane_of, shaping_of
 from metta.sweep.runtime.membrane import SKIPPED
 from metta.sweep.runtime.shaping import NestedShaping
 from metta.sweep.runtime.threads import in_thread
+
+if TYPE_CHECKING:
+    from metta.sweep.runtime.recorder import Recorder
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__slots__": ()})()
 """There is no value."""
@@ -289,8 +292,8 @@ def with_fields(state: RunState, changes: Mapping[str, Any]) -> RunState:
 Step = Callable[[RunState], Any]
 
 
-def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
-    """The function of one node, sync or async."""
+def make_step(symbol: Symbol, namespace: Mapping[str, Any], recorder: Recorder | None = None) -> Step:
+    """The function of one node, sync or async; `recorder` is that of a durable run."""
     node = symbol.node
     assert node is not None
     flavored = symbol.kind == "async step"
@@ -304,7 +307,7 @@ def make_step(symbol: Symbol, namespace: Mapping[str, Any]) -> Step:
         body = functions[0] if isinstance(plan, NestedPlan) else None
         if body is not None and plan.output is not None:  # type: ignore[union-attr]
             body = _whole_behind(body, node.regions[0].end)
-        call = membrane_of(node, body, flavored=flavored, shaping=shaping)
+        call = membrane_of(node, body, flavored=flavored, shaping=shaping, recorder=recorder)
         is_async, shaped = flavored, True
     else:
         assert plan.step.call is not None

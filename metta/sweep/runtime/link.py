@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from types import CoroutineType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metta.sweep.compiler.codegen import Module, Symbol
 from metta.sweep.compiler.graph import Node
@@ -20,16 +20,21 @@ from metta.sweep.contracts.records import build, replace, replacer
 from metta.sweep.errors import ContractViolation, LoopLimitExceeded
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.plan import MapPlan, NestedPlan, ParallelPlan, StagePlan
+from metta.sweep.runtime.recording import element_record, node_record, recorded_condition
 from metta.sweep.runtime.shaping import UNSET, ContractShaping, ElementShaping, NestedShaping, PlainShaping, view
+
+if TYPE_CHECKING:
+    from metta.sweep.runtime.recorder import Recorder
 
 _serial = count(1)
 
 
-def link(module: Module, name: str, owner: object) -> Callable[..., Any]:
+def link(module: Module, name: str, owner: object, recorder: Recorder | None = None) -> Callable[..., Any]:
     """Execute the generated module and return its `run`.
 
     Args:
         owner: the registrations below go when it does.
+        recorder: of a durable run, for a module generated from a recorded graph.
     """
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)
     qualified = f"metta.sweep.compiled.{plain}_{next(_serial)}"
@@ -45,11 +50,15 @@ def link(module: Module, name: str, owner: object) -> Callable[..., Any]:
         if symbol.kind.endswith(("membrane", "step")):
             late.append((symbol_name, symbol))
         else:
-            namespace[symbol_name] = _object(symbol)
+            made = _object(symbol)
+            if recorder is not None and symbol.kind == "condition":
+                assert symbol.node is not None
+                made = recorded_condition(recorder, symbol.node.id, symbol_name.strip("_"), made)
+            namespace[symbol_name] = made
     exec(compile(module.source, filename, "exec"), namespace)
     for symbol_name, symbol in late:
         # These may wrap functions of the module itself.
-        namespace[symbol_name] = _late(symbol, namespace)
+        namespace[symbol_name] = _late(symbol, namespace, recorder)
     # Tracebacks show the generated lines, and torch.compile finds the globals of what it traces by module name.
     linecache.cache[filename] = (len(module.source), None, module.source.splitlines(True), filename)
     sys.modules[qualified] = home
@@ -97,14 +106,14 @@ def given(**keywords: Any) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if value is not UNSET}
 
 
-def _late(symbol: Symbol, namespace: Mapping[str, Any]) -> Any:
+def _late(symbol: Symbol, namespace: Mapping[str, Any], recorder: Recorder | None) -> Any:
     node = symbol.node
     assert node is not None
     if symbol.kind.endswith("step"):
         from metta.sweep.runtime.dynamic import make_step
 
-        return make_step(symbol, namespace)
-    return membrane_of(node, namespace.get(symbol.value), flavored=symbol.kind == "async membrane")
+        return make_step(symbol, namespace, recorder)
+    return membrane_of(node, namespace.get(symbol.value), flavored=symbol.kind == "async membrane", recorder=recorder)
 
 
 def _object(symbol: Symbol) -> Any:
@@ -166,13 +175,20 @@ def shaping_of(node: Node) -> Any:
 
 
 def membrane_of(
-    node: Node, function: Callable[..., Any] | None, *, flavored: bool, shaping: Any = None
+    node: Node,
+    function: Callable[..., Any] | None,
+    *,
+    flavored: bool,
+    shaping: Any = None,
+    recorder: Recorder | None = None,
 ) -> Callable[..., Any]:
     """The call of a node inside its hooks: (whole, *arguments) -> what the generated code assigns.
 
     Args:
         function: the body of a nested pipeline.
         flavored: whether the membrane is async.
+        shaping: if it is not that of the node's contract.
+        recorder: of a durable run.
     """
     from metta.sweep.runtime import fanout
     from metta.sweep.runtime.membrane import HookedStage, async_membrane, sync_membrane
@@ -201,11 +217,20 @@ def membrane_of(
         is_async = plan.step.signature is not None and plan.step.signature.is_async
         of_element = ElementShaping(node.name, plan.output.contract)
         element = HookedStage(
-            node.name, plan.step.call, is_async, element_hooks, tuple(one for one, _ in split), of_element
+            node.name,
+            plan.step.call,
+            is_async,
+            element_hooks,
+            tuple(one for one, _ in split),
+            of_element,
+            record=None if recorder is None else element_record(recorder, node, plan),
+            is_element=recorder is not None,
         )
         call = _mapper(element, plan.step.max_parallel, flavored)
         global_hooks, is_async = tuple(rest for _, rest in split), flavored
-    stage = HookedStage(node.name, call, is_async, hooks, global_hooks, shaping or shaping_of(node), keeps(node))
+    shaping = shaping or shaping_of(node)
+    record = None if recorder is None or not node.recorded else node_record(recorder, node, hooks, global_hooks)
+    stage = HookedStage(node.name, call, is_async, hooks, global_hooks, shaping, keeps(node), record)
     return async_membrane(stage) if flavored else sync_membrane(stage)
 
 
@@ -216,17 +241,18 @@ def _mapper(element: Any, max_parallel: int | None, flavored: bool) -> Callable[
     from metta.sweep.runtime.threads import off_loop
 
     call, is_async = element.call, element.is_async
-    if element.hooks or any(element.global_hooks):
+    numbered: Callable[[Any], Any] = enumerate if element.is_element else lambda items: items
+    if element.hooks or any(element.global_hooks) or element.is_element:
         inner = async_membrane(element) if flavored else sync_membrane(element)
         is_async = flavored
 
         def call(item: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return inner(item, item, *args, **kwargs)
+            return inner(item, item[1] if element.is_element else item, *args, **kwargs)
 
     if not flavored:
 
         def run(items: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return fanout.map_elements(call, items, args, kwargs, max_parallel)
+            return fanout.map_elements(call, numbered(items), args, kwargs, max_parallel)
 
         return run
 
@@ -234,7 +260,7 @@ def _mapper(element: Any, max_parallel: int | None, flavored: bool) -> Callable[
     threaded = not element.is_async
 
     async def arun(items: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await fanout.amap_elements(acall, items, args, kwargs, max_parallel, threaded=threaded)
+        return await fanout.amap_elements(acall, numbered(items), args, kwargs, max_parallel, threaded=threaded)
 
     return arun
 

@@ -94,6 +94,11 @@ class ContractShaping:
             return getattr(data, self._names[0])
         return tuple(getattr(data, name) for name in self._names)
 
+    def rejoin(self, value: Any) -> Any:
+        if isinstance(self._contract, Positional):
+            return value
+        return Context(zip(self._names, (value,) if len(self._names) == 1 else value, strict=True))
+
     def _violation(self, wrong: str, data: Any, when: str = "") -> ContractViolation:
         from metta.sweep.contracts.assignable import describe
 
@@ -119,6 +124,9 @@ class PlainShaping:
 
     def leave(self, data: Any) -> Any:
         return data
+
+    def rejoin(self, value: Any) -> Any:
+        return value
 
 
 class ElementShaping(PlainShaping):
@@ -203,6 +211,11 @@ class NestedShaping:
         else:
             fields = read_fields(data)
         return tuple(data if name == VALUE else fields.get(name, UNSET) for name in self._leaving)
+
+    def rejoin(self, value: Any) -> Any:
+        if self._end.whole_is_value and VALUE in self._leaving:
+            return value[self._leaving.index(VALUE)]
+        return view({n: v for n, v in zip(self._leaving, value, strict=True) if n != VALUE})
 
     def replaced(self, raw: tuple[Any, ...], changes: dict[str, Any]) -> tuple[Any, ...]:
         """The tuple with other fields, also in the value."""

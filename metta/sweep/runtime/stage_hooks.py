@@ -17,6 +17,7 @@ from metta.sweep.errors import ContractViolation
 from metta.sweep.pipeline.hooks import RetryPolicy, retry_policy
 
 _CHECKS = ("schema", "validate", "assert_fn")
+_KEPT = frozenset({*NEED_STORE, "serialize"} - {"archive"})
 _CHANGERS = ("filter", "transform", "enrich")
 
 
@@ -40,6 +41,8 @@ class StageHooks:
         changers: `filter`, `transform` and `enrich`.
         observers: `log`, `metrics`, `debug` and `monitor`.
         leaving: `after`.
+        archive: take the data, when the outcome is committed.
+        kept: the hooks that need a store and are no sinks, by name, and `serialize`.
         on_error: takes the error and the input.
         policy: how often the stage is tried; None: once.
     """
@@ -52,6 +55,8 @@ class StageHooks:
     changers: tuple[Hook, ...]
     observers: tuple[Hook, ...]
     leaving: tuple[Hook, ...]
+    archive: tuple[Hook, ...]
+    kept: Mapping[str, Any]
     on_error: Hook | None
     policy: RetryPolicy | None
 
@@ -82,9 +87,20 @@ def arrange(stage: str, hooks: Mapping[str, Any], global_hooks: Sequence[Mapping
         changers=both(_CHANGERS),
         observers=both(OBSERVERS),
         leaving=both(("after",)),
+        archive=both(("archive",)),
+        kept=kept_hooks(stage, hooks, global_hooks),
         on_error=Hook("on_error", control["on_error"]) if "on_error" in control else None,
         policy=retry_policy(control.get("retry")),
     )
+
+
+def kept_hooks(stage: str, hooks: Mapping[str, Any], global_hooks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The hooks that need a store and are no sinks, and `serialize`: of local and global ones the one that counts."""
+    kept: dict[str, Any] = {}
+    for given, lead in ((hooks, ()), *((g, (stage,)) for g in global_hooks)):
+        for name in _KEPT & given.keys():
+            kept.setdefault(name, _bound(name, given[name], lead))
+    return kept
 
 
 def storeless_hooks(hooks: Mapping[str, Any]) -> tuple[str, ...]:

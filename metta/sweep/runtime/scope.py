@@ -1,0 +1,78 @@
+"""Where in a durable run the code is: what the keys of its events are made of."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metta.sweep.runtime.recorder import Recorder
+
+
+class Scope:
+    """Where in a run the code is.
+
+    Attributes:
+        prefix: begins the keys of all that is passed here.
+        passes: how often each node was passed.
+    """
+
+    __slots__ = ("_children", "passes", "prefix", "recorder")
+
+    def __init__(self, recorder: Recorder, prefix: str = "") -> None:
+        self.recorder: Recorder = recorder
+        self.prefix: str = prefix
+        self.passes: dict[str, int] = {}
+        self._children = 0
+
+    def key(self, node: str, condition: str = "") -> str:
+        """The key of the next passage of a node, or of the next answer of one of its conditions."""
+        name = self._name(node)
+        if condition:
+            name += f"?{condition}"
+        count = self.passes.get(name, 0) + 1
+        self.passes[name] = count
+        return name if count == 1 else f"{name}#{count}"
+
+    def element(self, node: str, index: int) -> str:
+        """The key of one element of a map."""
+        return f"{self._name(node)}[{index}]"
+
+    def _name(self, node: str) -> str:
+        return self.prefix + (node if node.isidentifier() else node.translate(_QUOTED))
+
+    def children(self) -> Path:
+        """The folder for the next run that is started here."""
+        self._children += 1
+        digest = blake2b(self.prefix.encode(), digest_size=6).hexdigest()
+        slug = re.sub(r"[^A-Za-z0-9_.-]", "-", self.prefix.strip("/"))[:60].lstrip("-.")
+        number = "" if self._children == 1 else f"-{self._children}"
+        return self.recorder.run.folder / "children" / f"{slug}-{digest}{number}"
+
+
+# A stage may have any name; these signs mean something in a key.
+_QUOTED = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%#[]~/?"})
+
+_UNQUOTED = re.compile("%([0-9A-F]{2})")
+
+
+def node_of(key: str) -> str:
+    """The id of the node whose passage (or condition) a key names."""
+    name = re.split(r"[#\[]", key.rpartition("/")[2], maxsplit=1)[0].partition("?")[0]
+    return _UNQUOTED.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+SCOPE: ContextVar[Scope] = ContextVar("metta_sweep_scope")
+
+
+def here() -> Scope:
+    """The place in a durable run at which this code runs; only for what runs inside of one."""
+    return SCOPE.get()
+
+
+def current_scope() -> Scope | None:
+    """The same where it may be none."""
+    return SCOPE.get(None)
