@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis.internal.conjecture import providers
 
 
@@ -16,3 +19,12 @@ def pytest_configure() -> None:
     if hasattr(providers, "_get_local_constants"):
         nothing: Any = providers._local_constants
         providers._get_local_constants = lambda: nothing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The default store of the tests, and of the processes they start: a temporary folder."""
+    home = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METTA_SWEEP_HOME", str(home))
+        yield home

@@ -3,6 +3,7 @@ import json
 import math
 import pickle
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,3 +230,39 @@ def test_resources() -> None:
         Resources(cpus=-1)
     with pytest.raises(UsageError, match="positive amount"):
         Resources(memory=0)
+
+
+def test_reports_that_are_read_later() -> None:
+    reads = []
+
+    def read() -> list[Report]:
+        reads.append(1)
+        return [Report(1, {"score": 1.0}), Report(2, {"score": 2.0})]
+
+    trial = Trial({"x": 1}, 3)
+    trial.read_reports_later(2, read)
+    assert (trial.step, reads) == (2, [])
+    trial.add_report(Report(3, {"score": 3.0}))
+    assert (trial.step, reads) == (3, [])
+    assert [report.step for report in trial.reports] == [1, 2, 3]
+    assert [report.step for report in trial.reports] == [1, 2, 3]
+    assert reads == [1]
+
+
+def test_a_copy_takes_its_reports_along_and_a_failed_reading_is_tried_again() -> None:
+    answers: list[Any] = [OSError("gone"), [Report(1, {"score": 1.0})]]
+
+    def read() -> list[Report]:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    trial = Trial({"x": 1})
+    trial.read_reports_later(1, read)
+    with pytest.raises(OSError, match="gone"):
+        _ = trial.reports
+    again = pickle.loads(pickle.dumps(trial))
+    assert again.reports == [Report(1, {"score": 1.0})]
+    assert (again.step, again.params["x"]) == (1, 1)
+    assert copy.copy(trial).reports == trial.reports

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -314,7 +314,7 @@ class Trial:
         resource: units of resource (epochs, say) granted so far in all; 0 where the scheduler sets no limit.
         parent: the donor's id, for forks of population based training only (a promotion is the same trial).
         state: see `TrialState`.
-        reports: one per step, in ascending steps.
+        reports: one per step, in ascending steps; those of a trial that was read from a store are read when asked for.
         score: the last report's score at the largest resource; a mapping for several objectives.
         cost: the cost so far, in the unit of the sweep's `cost_key` (default: seconds).
         failure: why it failed, in state "failed".
@@ -324,14 +324,16 @@ class Trial:
     """
 
     __slots__ = (
+        "_reports",
         "_step",
+        "_unread",
+        "_unread_step",
         "channel",
         "cost",
         "failure",
         "id",
         "params",
         "parent",
-        "reports",
         "resource",
         "score",
         "state",
@@ -353,7 +355,9 @@ class Trial:
         self.resource: int = resource
         self.parent: int | None = parent
         self.state: TrialState = TrialState.PENDING
-        self.reports: list[Report] = []
+        self._reports: list[Report] = []
+        self._unread: Callable[[], Iterable[Report]] | None = None
+        self._unread_step = 0
         self.score: Score | None = None
         self.cost: float | None = None
         self.failure: Failure | None = None
@@ -364,10 +368,39 @@ class Trial:
     def __repr__(self) -> str:
         return f"Trial(id={self.id}, {self.state.value}, params={self.params!r}, score={self.score!r})"
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """A copy has its reports: where it goes, the store may not be."""
+        self._read()
+        return None, {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def reports(self) -> list[Report]:
+        """The reports, in ascending steps."""
+        self._read()
+        return self._reports
+
+    @reports.setter
+    def reports(self, reports: list[Report]) -> None:
+        self._reports, self._unread, self._unread_step = reports, None, 0
+
     @property
     def step(self) -> int:
         """The last step reported, 0 before the first."""
-        return self.reports[-1].step if self.reports else 0
+        return self._reports[-1].step if self._reports else self._unread_step
+
+    def add_report(self, report: Report) -> None:
+        """Append a report whose step is new, without reading the earlier ones."""
+        self._reports.append(report)
+
+    def read_reports_later(self, step: int, read: Callable[[], Iterable[Report]]) -> None:
+        """Take the reports up to `step`, the last one, from `read()` when somebody asks for them."""
+        self._reports, self._unread, self._unread_step = [], read, step
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            # Kept until it has succeeded: a store that cannot be read now may be read later.
+            self._reports[:0] = self._unread()
+            self._unread = None
 
     def report(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
         """Report the metrics of one step (one unit of resource).
@@ -385,7 +418,7 @@ class Trial:
         self._step = _checked_step(step) if step is not None else self._step + 1
         report = Report(self._step, _checked_metrics(metrics))
         if report.step > self.step:
-            self.reports.append(report)
+            self.add_report(report)
             self.channel.report(report)
 
     def should_stop(self) -> bool:
@@ -416,7 +449,7 @@ class Trial:
             "state": self.state.value,
             "reports": [[report.step, _numbers_to_json(report.metrics)] for report in self.reports],
             "score": _score_to_json(self.score),
-            "cost": self.cost,
+            "cost": None if self.cost is None else number_to_json(self.cost),
             "failure": failure and [failure.reason.value, failure.message, failure.traceback],
             "tag": self.tag,
         }
@@ -426,11 +459,12 @@ class Trial:
         """The trial that `to_json` wrote, with a fresh channel in memory."""
         trial = cls(data["params"], data["id"], resource=data["resource"], parent=data["parent"], tag=data["tag"])
         trial.state = TrialState(data["state"])
-        trial.reports = [Report(step, _numbers_from_json(metrics)) for step, metrics in data["reports"]]
+        for step, metrics in data["reports"]:
+            trial.add_report(Report(step, _numbers_from_json(metrics)))
         score = data["score"]
         if score is not None:
             trial.score = _numbers_from_json(score) if isinstance(score, Mapping) else float(score)
-        trial.cost = data["cost"]
+        trial.cost = None if data["cost"] is None else float(data["cost"])
         if data["failure"]:
             reason, message, traceback = data["failure"]
             trial.failure = Failure(FailureReason(reason), message, traceback)

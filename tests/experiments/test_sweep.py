@@ -398,10 +398,10 @@ def test_a_store_keeps_states_and_logs(executor: LocalExecutor, tmp_path: Path) 
 
     result = sweep(noisy, executor=executor, store=tmp_path, name="a/b ../c").run(budget=2)
     assert len(result.trials) == 2
-    (run,) = tmp_path.iterdir()
-    assert run.name.startswith("a_b____c-")
-    assert (run / "trial-0001" / "log.txt").read_text() == "hello from 1\n"
-    assert list((run / "trial-0000").glob("*.safetensors"))
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("a-b-c-")
+    assert (run / "trials" / "trial-0001" / "log.txt").read_text() == "hello from 1\n"
+    assert list((run / "trials" / "trial-0000").glob("*.safetensors"))
 
 
 def test_cancel_stops_the_workers_and_says_so(executor: LocalExecutor) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, Self, cast, get_args, get_origin
 
 from typing_extensions import TypeVar
 
 from metta.sweep.errors import UsageError
+from metta.sweep.experiments.places import DEFAULT, StoreLike, store_place
 from metta.sweep.experiments.run import Run
 from metta.sweep.pipeline.builder import Pipeline as Pipeline
 from metta.sweep.pipeline.context import Context
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from metta.sweep.space import Distribution
 
 R = TypeVar("R", default=Any)
+
+RUN_OPTIONS = ("store", "resume", "allow_changed")
+"""The keywords of `Experiment.run` that are no inputs of the pipeline."""
 
 
 class Experiment(Generic[R]):
@@ -59,14 +63,52 @@ class Experiment(Generic[R]):
 
         Args:
             args: the input value of a pipeline declared as `Pipeline(T)`.
-            inputs: the inputs of its pipeline.
+            inputs: the inputs of its pipeline; those of a resumed run are known. Three keywords are no inputs:
+                `store` is the folder that keeps the run, by default METTA_SWEEP_HOME, else `./.metta-sweep`, inside of
+                another durable run a folder of that; with None nothing is kept.
+                `resume=True` goes on with the latest unfinished run of this name, `resume="id"` with that one.
+                `allow_changed=True` resumes although the pipeline has changed: what the changes touch is computed
+                again.
 
         Raises:
             ContractError: the pipeline is wrong; nothing was run.
+            UsageError: an input is missing, or there is no run to resume.
         """
         graph = self._compiled()
-        graph.check_inputs(args, inputs)
-        return Run.start(graph.arun(*args, **inputs), self.name)
+        for name in RUN_OPTIONS:
+            if name in _input_types(graph.graph.inputs):
+                raise UsageError(
+                    f"run({name}=...) has a meaning of its own: give that input of {self.name} another name"
+                )
+        store, resume = inputs.pop("store", DEFAULT), inputs.pop("resume", False)
+        main = self._main(graph, args, inputs, store, resume, inputs.pop("allow_changed", False))
+        return Run.start(main, self.name)
+
+    def _main(
+        self,
+        graph: CompiledGraph,
+        args: tuple[Any, ...],
+        inputs: Mapping[str, Any],
+        store: StoreLike = DEFAULT,
+        resume: bool | str = False,
+        allow_changed: bool = False,
+    ) -> Coroutine[Any, Any, Any]:
+        """What the driver runs: the graph, recorded where there is a store. Arguments and errors as those of `run`."""
+        if not resume:
+            graph.check_inputs(args, inputs)
+        place = store_place(store)
+        if place is None:
+            if resume:
+                raise UsageError("run(resume=..., store=None): without a store there is nothing to resume")
+            return graph.arun(*args, **inputs)
+        durable = graph.with_store(place.folder, self.name)
+        allow_changed = allow_changed or place.allow_changed
+        if resume:
+            return durable.aresume(resume if isinstance(resume, str) else None, allow_changed=allow_changed, **inputs)
+        begun = durable.store.latest(self.name, unfinished=False) if place.is_nested else None
+        if begun is not None:
+            return durable.aresume(begun.id, allow_changed=allow_changed, **inputs)
+        return durable.arun(*args, **inputs)
 
     def _compiled(self) -> CompiledGraph:
         pipeline: object = self.pipeline()
@@ -130,7 +172,8 @@ class Experiment(Generic[R]):
         own = signature_of(self.run)
         parameters: tuple[Parameter[Any], ...]
         if own is not None and type(self).run is not Experiment.run:
-            parameters = own.parameters
+            # A field that happens to be called "store" is not meant for these.
+            parameters = tuple(p for p in own.parameters if p.name not in RUN_OPTIONS)
         else:
             inputs = _input_types(pipeline._standing_inputs())
             parameters = tuple(Parameter(name, Kind.KEYWORD_ONLY, tp, True) for name, tp in inputs.items())

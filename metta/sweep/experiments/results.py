@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.errors import MissingExtraError, RunError, UsageError
 from metta.sweep.experiments.run import OwnRun
 from metta.sweep.goal import Objectives, ranked
+from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.live import clock, number_text, shorten, value_text
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
 
@@ -31,6 +33,9 @@ class SweepRecord:
         seed: what its random choices were drawn from; the same seed repeats the sweep.
         ended: why it ended, as a phrase.
         recomputed: units of resource run again because a trial had saved no state.
+        run_id: of the run in the store; None without a store.
+        folder: of the run in the store; None without a store.
+        resumed: how the optimizer was brought back when the sweep was resumed last; None if it never was.
     """
 
     name: str
@@ -40,6 +45,9 @@ class SweepRecord:
     seed: int
     ended: str
     recomputed: int = 0
+    run_id: str | None = None
+    folder: Path | None = None
+    resumed: Restored | None = None
 
 
 class SweepResult(OwnRun["SweepResult", SweepRecord]):
@@ -78,6 +86,21 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
     def recomputed(self) -> int:
         """Units of resource that were run again because a trial had saved no state."""
         return self._record.recomputed
+
+    @property
+    def run_id(self) -> str | None:
+        """The name of the run in its store, as `resume=` and the command line take it; None without a store."""
+        return self._record.run_id
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's folder with its journal, and the states and logs of its trials; None without a store."""
+        return self._record.folder
+
+    @property
+    def resumed(self) -> Restored | None:
+        """How the optimizer was brought back when the sweep was resumed last; None if it never was."""
+        return self._record.resumed
 
     @property
     def ranking(self) -> tuple[Trial, ...]:

@@ -90,7 +90,7 @@ class Run(Generic[T_co]):
                 "await it (`result = await experiment.run()`)"
             )
         try:
-            error = job.outcome.exception()
+            error = _watched(job)
         except KeyboardInterrupt:
             # Once: stop and clean up. Twice: the second one ends this wait too.
             job.cancel()
@@ -146,6 +146,13 @@ class OwnRun(Run[T_co], Generic[T_co, D]):
 
     def _finish(self, outcome: Any) -> T_co:
         return cast("T_co", self)
+
+
+def _watched(job: Job[Any]) -> BaseException | None:
+    """Wait for a job's end; what it failed with. In steps: a signal that another thread took is then heard, too."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return job.outcome.exception(timeout=1.0)
 
 
 def _restore(cls: type[Run[T]], name: str, record: object) -> Run[T]:

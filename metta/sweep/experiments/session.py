@@ -1,4 +1,8 @@
-"""One running sweep: its ledger, and the executor that does what the ledger decides.
+"""One running sweep: its ledger, the executor that does what the ledger decides, and the journal of both.
+
+A pass of the loop takes all events that are there into the ledger and decides until there is nothing to decide.
+Then everything that came of it is committed at once, and only then do workers hear answers and get tasks. So a
+driver that is killed has either not begun what it was about to do, or its journal tells of it.
 
 The stages of `SweepExperiment.pipeline()` are the functions at the end of this module.
 """
@@ -7,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from metta.sweep.errors import RunError
+from metta.sweep.errors import RunError, StorageError
 from metta.sweep.executors.base import (
     Answer,
     Event,
@@ -25,16 +28,27 @@ from metta.sweep.executors.base import (
     Reported,
     Started,
     StateSaved,
+    Task,
 )
 from metta.sweep.executors.objective import Objective, Outcome, trial_task
-from metta.sweep.experiments.ledger import Grant, Halt, Ledger
+from metta.sweep.experiments import records
+from metta.sweep.experiments.checkpoints import Checkpoints
+from metta.sweep.experiments.ledger import Ledger, SavedState, told_again
+from metta.sweep.experiments.ledger_json import failure_to_json
+from metta.sweep.experiments.moves import Halt, Move, move_to_json, verdict_to_json
 from metta.sweep.experiments.results import SweepRecord
+from metta.sweep.experiments.sweep_journal import Clock, SweepJournal
+from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.events import SweepEnded, SweepEvent, SweepStarted
-from metta.sweep.schedulers.base import Action, Decision, Scheduler, Wait
-from metta.sweep.trial import Failure, Trial
+from metta.sweep.schedulers.base import CONTINUE, Action, Scheduler, Wait
+from metta.sweep.store.failpoints import fail_point
+from metta.sweep.trial import Failure, FailureReason, Report, Trial
 
-Move = Decision | Halt
-"""What a sweep does next: a decision of its scheduler, or the end of its budget."""
+LARGEST_BATCH: Final = 500
+"""Events whose answers wait for one commit: after so many it is made although more events are there."""
+
+TRACEBACK_LIMIT: Final = 20_000
+"""Characters of a traceback that the journal keeps."""
 
 
 class Standing(NamedTuple):
@@ -52,22 +66,22 @@ class Standing(NamedTuple):
 
 
 @dataclass(slots=True)
-class Attempt:
-    """One grant in the hands of the executor.
+class Submitted:
+    """An attempt in the hands of the executor.
 
     Attributes:
-        grant: the trial, as the ledger gave it.
-        granted: the trial's resource at the start; 0 for no limit.
+        trial: its number.
+        number: of the attempt, from 1.
         saved_step: the step of the state that it goes on from.
-        reported: whether it has reported anything.
-        decided: nothing that it still does can change its trial.
+        decided: nothing that it still does can change its trial, but for a state that it saves.
+        unreported: states that are on disk before the report of their step has come.
     """
 
-    grant: Grant
-    granted: int
+    trial: int
+    number: int
     saved_step: int
-    reported: bool = False
     decided: bool = False
+    unreported: list[SavedState] = field(default_factory=list)
 
 
 class Session:
@@ -80,10 +94,14 @@ class Session:
         scheduler: asked what each trial needs before it starts.
         objective: what a trial runs.
         executor: where it runs.
-        folder: for the trials' states and logs.
+        checkpoints: the states of its trials.
+        trial_folder: where a trial has its states and its log.
         run_id: begins the tokens of all attempts.
-        clock: seconds since the sweep began.
+        clock: of the sweep.
+        journal: of the sweep.
         tell: hears the begin and the end.
+        restored: how its optimizer was brought back, for its record; None for a new sweep.
+        is_kept: whether the run stays in a store.
     """
 
     def __init__(
@@ -95,10 +113,14 @@ class Session:
         scheduler: Scheduler,
         objective: Objective,
         executor: Executor,
-        folder: Path,
+        checkpoints: Checkpoints,
+        trial_folder: Callable[[int], Path],
         run_id: str,
-        clock: Callable[[], float],
+        clock: Clock,
+        journal: SweepJournal,
         tell: Callable[[SweepEvent], None],
+        restored: Restored | None = None,
+        is_kept: bool = False,
     ) -> None:
         self.name = name
         self.seed = seed
@@ -106,68 +128,134 @@ class Session:
         self._scheduler = scheduler
         self._objective = objective
         self._executor = executor
-        self._folder = folder
+        self._checkpoints = checkpoints
+        self._trial_folder = trial_folder
         self._run_id = run_id
         self._clock = clock
+        self._journal = journal
         self._tell = tell
+        self._restored = restored
+        self._is_kept = is_kept
         self._events: EventStream = executor.events()
-        self._attempts: dict[str, Attempt] = {}
-        self._submitted = 0
-        self._saved: dict[int, tuple[int, Path]] = {}
+        self._attempts: dict[str, Submitted] = {}
+        self._answers: list[tuple[Reported, Answer]] = []
+        self._to_cancel: list[str] = []
+        self._unsettled = 0
+        self._instant = 0.0
         self._stopping = False
 
     @property
     def standing(self) -> Standing:
         """Where the sweep stands now."""
         running = sum(not attempt.decided for attempt in self._attempts.values())
-        return Standing(len(self.ledger.trials), running, self.ledger.over is not None)
+        return Standing(len(self.ledger.trials), running, self._stopping or self.ledger.over is not None)
+
+    # The loop
 
     def decide(self) -> Move:
         """What to do next."""
-        return Halt("it was cancelled") if self._stopping else self.ledger.decide()
+        if self._stopping:
+            return Halt("it was cancelled")
+        self._tick()
+        return self.ledger.decide()
 
-    def submit(self) -> list[Trial]:
-        """Hand the executor what may start or go on now."""
-        grants = self.ledger.grants(blocked=[attempt.grant.trial.id for attempt in self._attempts.values()])
-        for grant in grants:
-            self._submit(grant)
-        return [grant.trial for grant in grants]
+    def enact(self, move: Move) -> list[Trial]:
+        """Have the ledger do it, and note it; the new trials."""
+        if self._stopping or isinstance(move, Wait):
+            return []
+        new = self.ledger.enact(move)
+        if self._journal.is_kept:
+            codec = self._journal.codec
+            data = move_to_json(move, codec) | records.new_trials_to_json(move, new, codec)
+            self._journal.note(self._instant, records.DECIDED, **data)
+        fail_point("sweep.decided")
+        return new
+
+    def settle(self) -> list[Trial]:
+        """Everything is decided: commit it, then answer the workers and submit what may start or go on now.
+
+        While more events are there, they are taken first: one commit for all of them.
+        """
+        over = self.standing.over
+        if self._journal.is_kept and not over and len(self._events) and self._unsettled < LARGEST_BATCH:
+            return []
+        self._unsettled = 0
+        blocked = {attempt.trial for attempt in self._attempts.values()}
+        tasks: list[tuple[Task, Submitted]] = []
+        while not over and (number := self.ledger.next_grant(blocked)) is not None:
+            self._tick()
+            tasks.append(self._grant(number))
+        self._journal.commit(self.ledger)
+        for report, answer in self._answers:
+            self._executor.answer(report, answer)
+        fail_point("sweep.answered")
+        for token in self._to_cancel:
+            self._executor.cancel(token)
+        self._answers, self._to_cancel = [], []
+        self._checkpoints.remove_unused(self.ledger)
+        for task, attempt in tasks:
+            if attempt.number > 1:
+                self._checkpoints.prepare(attempt.trial, attempt.saved_step)
+            self._executor.submit(task, self._events)
+            self._attempts[task.token] = attempt
+            fail_point("sweep.submitted")
+        return [self.ledger.trials[attempt.trial] for _, attempt in tasks]
 
     def next_events(self) -> list[Event]:
-        """Wait for the events up to the first one that may change what happens next.
+        """Wait for an event; take those that are there, up to the first one that may change what happens next.
 
         Returns early when the budget's time is over and when the sweep is stopped.
         """
         deadline = self.ledger.budget.seconds
         events: list[Event] = []
         with contextlib.suppress(TimeoutError):
-            while not self._stopping and not (events and isinstance(events[-1], Reported | Finished | Failed)):
+            while not self._stopping:
                 limit = None if deadline is None else max(0.0, deadline - self._clock())
                 events.append(self._events.get(limit))
+                # Where nothing more is there what was taken is committed and answered, before the next wait.
+                if isinstance(events[-1], Reported | Finished | Failed) or not len(self._events):
+                    break
         return events
 
     def fold(self, event: Event) -> None:
-        """Take an event of the executor into the ledger, and answer it."""
+        """Take an event of the executor into the ledger, and note it."""
+        self._tick()
+        self._unsettled += 1
         attempt = self._attempts.get(event.token)
         if attempt is None:
+            if not isinstance(event, Logged):
+                self._journal.note(
+                    self._instant, records.STALE, _trial_in(event.token), token=event.token, event=type(event).__name__
+                )
             return
-        trial = attempt.grant.trial
         match event:
             case Started():
                 if not attempt.decided:
-                    self.ledger.began(attempt.grant, attempt.saved_step)
+                    self._fold_start(event, attempt)
             case StateSaved():
-                self._saved[trial.id] = (event.step, event.path)
+                path = self._checkpoints.relative(event.path)
+                attempt.unreported.append(SavedState(event.step, path))
+                self._commit_states(attempt)
             case Reported():
                 self._fold_report(event, attempt)
             case Finished():
-                del self._attempts[event.token]
-                if not attempt.decided:
-                    self._fold_result(event, attempt)
+                self._fold_result(event, attempt)
+                self._forget(event.token, attempt)
             case Failed():
-                del self._attempts[event.token]
                 if not attempt.decided:
-                    self.ledger.failed(trial, Failure(event.reason, event.message, event.traceback))
+                    self._fold_failure(attempt, Failure(event.reason, event.message, event.traceback))
+                self._forget(event.token, attempt)
+        fail_point("sweep.folded")
+
+    # The ends
+
+    def begin(self) -> None:
+        """Tell the listeners that the sweep begins, and in short what has happened in it before."""
+        objectives, budget = self.ledger.objectives, self.ledger.budget
+        maximize = objectives.directions[0] == "maximize"
+        self._tell(SweepStarted(self._clock(), self.name, objectives.keys[0], maximize, budget.trials, budget.seconds))
+        for event in told_again(self.ledger):
+            self._tell(event)
 
     def halt(self) -> None:
         """Take back everything that the executor still does for this sweep."""
@@ -176,7 +264,7 @@ class Session:
             self._executor.cancel(token)
 
     def stop(self) -> None:
-        """End the sweep soon, as cancelled. Any thread may call it; the stages then come to their end."""
+        """End soon; the sweep can be resumed. Any thread may call it; the stages then come to their end."""
         self._stopping = True
         self._events.put(_WAKE)
 
@@ -188,11 +276,16 @@ class Session:
             if isinstance(event, Finished | Failed):
                 self._attempts.pop(event.token, None)
 
-    def begin(self) -> None:
-        """Tell the listeners that the sweep begins."""
-        objectives, budget = self.ledger.objectives, self.ledger.budget
-        maximize = objectives.directions[0] == "maximize"
-        self._tell(SweepStarted(self._clock(), self.name, objectives.keys[0], maximize, budget.trials, budget.seconds))
+    def conclude(self) -> SweepRecord:
+        """Note the end of the sweep, or write what has happened until it was stopped; the sweep as data."""
+        self._tick()
+        if self.ledger.over is not None:
+            self._journal.note(self._instant, records.ENDED, why=self.ledger.over)
+            fail_point("sweep.ending")
+        self._journal.commit(self.ledger, snapshot=True)
+        if self.ledger.over is not None:
+            self._checkpoints.conclude(self.ledger)
+        return self.record()
 
     def record(self) -> SweepRecord:
         """The sweep so far, as data."""
@@ -200,67 +293,157 @@ class Session:
             name=self.name,
             objectives=self.ledger.objectives,
             trials=tuple(self.ledger.trials),
-            seconds=self._clock(),
+            seconds=self.ledger.now,
             seed=self.seed,
             ended=self.ledger.over or "it goes on",
             recomputed=self.ledger.recomputed,
+            run_id=self._run_id if self._is_kept else None,
+            folder=self._checkpoints.root if self._is_kept else None,
+            resumed=self._restored,
         )
 
     def end(self, error: BaseException | None) -> None:
-        """Tell the listeners that the sweep is over."""
+        """Tell the listeners, and the journal of a sweep that did not come to its end, that the driver is done."""
         told = None
         if error is not None:
             cancelled = isinstance(error, asyncio.CancelledError)
             told = "cancelled" if cancelled else f"{type(error).__name__}: {error}"
+            if not isinstance(error, StorageError):  # then nothing more can be written
+                self._tick()
+                self._journal.drop()
+                self._journal.note(self._instant, records.STOPPED, why=told)
+                with contextlib.suppress(StorageError):
+                    self._journal.commit(self.ledger)
         self._tell(SweepEnded(self._clock(), told))
 
-    def _submit(self, grant: Grant) -> None:
-        trial = grant.trial
+    # Inside
+
+    def _tick(self) -> None:
+        """Read the clock for the input that comes next."""
+        self._instant = self._clock.instant()
+        self.ledger.now = self._instant - self._clock.base
+
+    def _grant(self, number: int) -> tuple[Task, Submitted]:
+        self.ledger.grant(number)
+        trial = self.ledger.trials[number]
+        attempt = self.ledger.attempts[number]
+        token = f"{self._run_id}-trial-{number}-attempt-{attempt}"
+        self._journal.note(self._instant, records.GRANTED, number, attempt=attempt, token=token)
+        fail_point("sweep.granted")
         resources = self._scheduler.allocate_resources(trial)
-        self._submitted += 1
-        token = f"{self._run_id}-{self._submitted}-trial-{trial.id}"
-        saved_step, restore = self._start_of(trial)
+        saved_step, restore = self._checkpoints.start_of(self.ledger, number)
         task = trial_task(
             self._objective,
             trial,
             token=token,
-            folder=self._folder / f"trial-{trial.id:04}",
+            folder=self._trial_folder(number),
             restore=restore,
+            keep=KEEP_ALL,
             metric_key=self.ledger.objectives.keys[0],
             timeout=resources.time_limit_seconds,
             resources=resources,
         )
-        self._executor.submit(task, self._events)
-        self._attempts[token] = Attempt(grant, trial.resource, saved_step)
+        return task, Submitted(number, attempt, saved_step)
 
-    def _fold_report(self, event: Reported, attempt: Attempt) -> None:
-        attempt.reported = True
-        if attempt.decided:
-            # It was told to end and reports again: it does not ask should_stop(), so its process ends instead.
-            self._executor.cancel(event.token)
-            return
-        action = self.ledger.reported(attempt.grant.trial, event.report)
-        attempt.decided = action is not Action.CONTINUE
-        self._executor.answer(event, _ANSWERS[action])
-
-    def _fold_result(self, event: Finished, attempt: Attempt) -> None:
-        if not isinstance(event.result, Outcome):
-            raise RunError(f"the executor returned {event.result!r} for {event.token}: expected an Outcome")
-        self.ledger.returned(
-            attempt.grant.trial, event.result.metrics, granted=attempt.granted, reported=attempt.reported
+    def _fold_start(self, event: Started, attempt: Submitted) -> None:
+        self.ledger.began(attempt.trial, attempt.saved_step)
+        self._journal.note(
+            self._instant,
+            records.BEGAN,
+            attempt.trial,
+            attempt=attempt.number,
+            worker=event.worker,
+            saved_step=attempt.saved_step,
         )
 
-    def _start_of(self, trial: Trial) -> tuple[int, Path | None]:
-        """The step and the file that the trial goes on from: its own state, else its donor's."""
-        if trial.id in self._saved:
-            return self._saved[trial.id]
-        if trial.parent is not None and trial.parent in self._saved:
-            return self._saved[trial.parent]
-        return 0, None
+    def _fold_report(self, event: Reported, attempt: Submitted) -> None:
+        if attempt.decided:
+            # It was told to end and reports again: it does not ask should_stop(), so its process ends instead.
+            self._to_cancel.append(event.token)
+            return
+        action = self._take_report(event.report, attempt)
+        self._answers.append((event, _ANSWERS[action]))
+
+    def _take_report(self, report: Report, attempt: Submitted) -> Action:
+        number = attempt.trial
+        if report.step <= self.ledger.trials[number].step:
+            return Action.CONTINUE
+        problem = self.ledger.problem(report)
+        if problem is not None:
+            self._fold_failure(attempt, Failure(FailureReason.USER_ERROR, problem))
+            return Action.STOP
+        verdict = self.ledger.reported(number, report)
+        if verdict != CONTINUE:
+            self._journal.note(self._instant, records.JUDGED, number, step=report.step, **verdict_to_json(verdict))
+        self._journal.report(self._instant, number, report)
+        attempt.decided = verdict.action is not Action.CONTINUE
+        self._commit_states(attempt)
+        return verdict.action
+
+    def _commit_states(self, attempt: Submitted) -> None:
+        """A state counts once the report of its step does: who goes on from it does not report that step again."""
+        reached = self.ledger.trials[attempt.trial].step
+        for state in [state for state in attempt.unreported if state.step <= reached]:
+            attempt.unreported.remove(state)
+            self._checkpoints.replaced(self.ledger, attempt.trial)
+            self.ledger.saved(attempt.trial, state)
+            self._journal.note(self._instant, records.SAVED, attempt.trial, step=state.step, path=state.path)
+
+    def _fold_result(self, event: Finished, attempt: Submitted) -> None:
+        if not isinstance(event.result, Outcome):
+            raise RunError(f"the executor returned {event.result!r} for {event.token}: expected an Outcome")
+        if attempt.decided:
+            return
+        report = self.ledger.last_report(attempt.trial, event.result.metrics)
+        if report is not None:
+            self._take_report(report, attempt)
+        if not attempt.decided:
+            attempt.decided = True
+            self.ledger.returned(attempt.trial)
+            self._journal.note(self._instant, records.RETURNED, attempt.trial, attempt=attempt.number)
+
+    def _forget(self, token: str, attempt: Submitted) -> None:
+        """An attempt is over: nothing more will come of it."""
+        del self._attempts[token]
+        if self.ledger.trials[attempt.trial].state.is_finished:
+            self._checkpoints.finished(self.ledger, attempt.trial)
+
+    def _fold_failure(self, attempt: Submitted, failure: Failure) -> None:
+        attempt.decided = True
+        reason, message, traceback = failure_to_json(_bounded(failure))
+        failure = _bounded(failure)
+        self.ledger.failed(attempt.trial, failure)
+        self._journal.note(
+            self._instant,
+            records.FAILED,
+            attempt.trial,
+            attempt=attempt.number,
+            reason=reason,
+            message=message,
+            traceback=traceback,
+        )
+
+
+def _bounded(failure: Failure) -> Failure:
+    """A failure whose traceback is not longer than the journal keeps."""
+    text = failure.traceback
+    if len(text) <= TRACEBACK_LIMIT:
+        return failure
+    half = TRACEBACK_LIMIT // 2
+    shortened = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    return Failure(failure.reason, failure.message, shortened)
+
+
+def _trial_in(token: str) -> str:
+    """The number of the trial in the token of an attempt."""
+    return token.rpartition("-attempt-")[0].rpartition("-trial-")[2]
 
 
 _WAKE = Logged("", "")
 """An event of no attempt: whoever waits for events looks up."""
+
+KEEP_ALL: Final = 2**31
+"""Workers delete no states: the driver does, when the journal knows of newer ones."""
 
 _ANSWERS = {
     Action.CONTINUE: Answer.CONTINUE,
@@ -286,15 +469,17 @@ def decide(session: Session) -> Move:
 
 def suggest(session: Session, move: Move) -> list[Trial]:
     """Ask the optimizer for the configurations that the move wants; the new trials."""
-    return session.ledger.enact(move)
+    return session.enact(move)
 
 
 def launch(session: Session, move: Move) -> list[Trial]:
-    """Give the free slots to what is queued; a halt takes them all back. The trials that got one."""
+    """When all is decided: give the free slots to what is queued. A halt takes them all back. Those that got one."""
+    if not isinstance(move, Wait) and not session.standing.over:
+        return []
+    launched = session.settle()
     if isinstance(move, Halt):
         session.halt()
-        return []
-    return session.submit()
+    return launched
 
 
 def wait(session: Session, move: Move) -> list[Event]:
@@ -311,10 +496,4 @@ def observe(session: Session, events: list[Event]) -> Standing:
 
 def conclude(session: Session) -> SweepRecord:
     """What the sweep has found."""
-    return session.record()
-
-
-def stopwatch() -> Callable[[], float]:
-    """A clock that starts now: seconds, monotonic."""
-    began = time.monotonic()
-    return lambda: time.monotonic() - began
+    return session.conclude()

@@ -6,25 +6,23 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import re
 import secrets
-import shutil
-import tempfile
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from metta.sweep.errors import UsageError
+from metta.sweep.errors import StorageError, UsageError
 from metta.sweep.executors.base import Event, Executor
 from metta.sweep.executors.objective import Objective
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.budget import Budget
-from metta.sweep.experiments.ledger import Ledger
+from metta.sweep.experiments.checkpoints import Keep, checked_keep
+from metta.sweep.experiments.moves import Move
+from metta.sweep.experiments.places import DEFAULT, Place, StoreLike, store_place
+from metta.sweep.experiments.plan import plan_of
+from metta.sweep.experiments.restore import Parts
 from metta.sweep.experiments.results import SweepRecord, SweepResult
 from metta.sweep.experiments.session import (
-    Move,
     Session,
     Standing,
     begin,
@@ -32,16 +30,17 @@ from metta.sweep.experiments.session import (
     decide,
     launch,
     observe,
-    stopwatch,
     suggest,
     wait,
 )
+from metta.sweep.experiments.sweep_store import Opened, Request, open_sweep
 from metta.sweep.experiments.training import TrainingExperiment
 from metta.sweep.goal import Goal, Objectives
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.report.events import Listener, SweepEvent
 from metta.sweep.report.live import live_view
 from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import Trial
 
 if TYPE_CHECKING:
@@ -71,7 +70,11 @@ class SweepExperiment(Experiment[SweepResult]):
         goal: "maximize", "minimize", or a mapping metric -> direction for several objectives.
         cost_key: the reported metric that holds a trial's cost so far; None for seconds.
         seed: makes the sweep repeatable where the order of events is; None to draw one.
-        store: a folder for the trials' saved states and logs; None for one that is removed afterwards.
+        store: the folder that keeps its runs; by default METTA_SWEEP_HOME, else `./.metta-sweep`; None: states and logs
+            of the trials are removed when it is over, and it cannot be resumed.
+        keep_checkpoints: which saved states stay: of every trial the last one, with the state of the best score
+            reported in the sweep ("last+best") or without ("last"); every one ("all"); none of trials that are over
+            ("none").
 
     Raises:
         UsageError: an argument is none of these, or the function cannot be called with one argument.
@@ -90,7 +93,8 @@ class SweepExperiment(Experiment[SweepResult]):
         goal: Goal = "maximize",
         cost_key: str | None = None,
         seed: int | None = None,
-        store: str | Path | None = None,
+        store: StoreLike = DEFAULT,
+        keep_checkpoints: str = "last+best",
     ) -> None:
         from metta.sweep.executors.local import LocalExecutor
         from metta.sweep.optimizers import RandomOptimizer
@@ -111,7 +115,8 @@ class SweepExperiment(Experiment[SweepResult]):
         self.goal: Goal = goal
         self.cost_key = cost_key
         self.seed = seed
-        self.store: Path | None = None if store is None else Path(store)
+        self.store: StoreLike = store
+        self.keep_checkpoints: Keep = checked_keep(keep_checkpoints)
 
     def pipeline(self) -> Pipeline:
         """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.
@@ -138,21 +143,41 @@ class SweepExperiment(Experiment[SweepResult]):
             .through(SweepRecord)
         )
 
-    def run(self, budget: int | Budget | None = None, *, progress: bool | Listener = False) -> SweepResult:
+    def run(
+        self,
+        budget: int | Budget | None = None,
+        *,
+        resume: bool | str = False,
+        store: StoreLike = DEFAULT,
+        allow_changed: bool = False,
+        retry_failed: bool = False,
+        progress: bool | Listener = False,
+    ) -> SweepResult:
         """Start the sweep: `await` the result, or read its attributes.
 
         Args:
-            budget: configurations to start, or a `Budget`; None for the scheduler's natural end, else 100.
+            budget: configurations to start, or a `Budget`; None for the scheduler's natural end, else 100. For a sweep
+                that is resumed: the new total; None for the one that it was started with.
+            resume: go on with the latest unfinished run of this name, or with the one that is named (see
+                `SweepResult.run_id`), also to extend a finished one.
+            store: another one for this run than the sweep's.
+            allow_changed: resume although the space, the code of the objective, the optimizer or the scheduler is
+                another one than it was.
+            retry_failed: try the trials that have failed again.
             progress: True for a live view on standard error; or a function that hears every event.
 
         Raises:
             UsageError: the budget, the space or the optimizer cannot be used; nothing was run.
             ContractError: an overridden pipeline is wrong; nothing was run.
+
+        The result raises, when it is read, UsageError where there is no such run, RefusedError where the sweep has
+        changed or another driver holds it, StorageError where the store cannot be written.
         """
-        limits = self._limits(budget)
-        optimizer, scheduler, seed = self._bound()
-        graph = self.pipeline().compile()
-        main = self._main(graph, optimizer, scheduler, limits, seed, _listener(progress))
+        place = store_place(self.store if store is DEFAULT else store)
+        if place is None and resume:
+            raise UsageError("run(resume=...) of a sweep with store=None: without a store there is nothing to resume")
+        request = self._request(budget, place, resume, allow_changed, retry_failed)
+        main = self._search(self.pipeline().compile(), request, _listener(progress))
         return SweepResult.start(main, self.name)
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
@@ -163,77 +188,106 @@ class SweepExperiment(Experiment[SweepResult]):
 
     def evaluate(self, trial: Trial) -> float:
         """One trial of a sweep of sweeps: a whole sweep, judged by its best score."""
-        return self.with_params(trial.params).run().best_score
+        return self.with_params(trial.params).run(store=None).best_score
 
-    def _limits(self, budget: int | Budget | None) -> Budget:
+    def _limits(self, budget: int | Budget | None) -> Budget | None:
+        """The budget as given, None where none is."""
         limits = Budget.of(budget)
         if limits == Budget():
-            return replace(limits, trials=self.scheduler.natural_budget or DEFAULT_TRIALS)
+            return None
         if not self.objectives.is_single and (limits.target_score is not None or limits.patience is not None):
             raise UsageError("Budget(target_score=, patience=) need a single objective; this sweep has several")
         return limits
 
-    def _bound(self) -> tuple[Optimizer, Scheduler, int]:
-        """Fresh copies of optimizer and scheduler that know the space, the goal and the seed."""
-        seed = secrets.randbits(32) if self.seed is None else self.seed
+    def _space(self) -> SearchSpace | None:
+        from metta.sweep.space import SearchSpace
+
         space: Any = self.search_space
         if space is not None and self.optimizer.search_space not in (None, space):
             raise UsageError("the sweep and its optimizer have different search spaces: give it to one of them")
-        if space is None and isinstance(self.base_experiment, Experiment):
+        if space is None and self.optimizer.search_space is None and isinstance(self.base_experiment, Experiment):
             space = self.base_experiment.tunables() or None
+        space = self.optimizer.search_space if space is None else SearchSpace.of(space)
+        if isinstance(self.base_experiment, Experiment) and space is not None:
+            # A misspelt path is an error here, before anything runs.
+            self.base_experiment.check_params(space)
+        return cast("SearchSpace | None", space)
+
+    def _request(
+        self,
+        budget: int | Budget | None,
+        place: Place | None,
+        resume: bool | str,
+        allow_changed: bool,
+        retry_failed: bool,
+    ) -> Request:
+        limits, space = self._limits(budget), self._space()
+        plan = plan_of(
+            objective=self.base_experiment,
+            space=space,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            objectives=self.objectives,
+            cost_key=self.cost_key,
+            seed=self.seed,
+        )
+        request = Request(
+            name=self.name,
+            place=place,
+            plan=plan,
+            fresh=partial(self._bound, space),
+            space=space,
+            objectives=self.objectives,
+            cost_key=self.cost_key,
+            drawn_seed=secrets.randbits(32) if self.seed is None else self.seed,
+            budget=limits,
+            default_budget=Budget(trials=self.scheduler.natural_budget or DEFAULT_TRIALS),
+            keep=self.keep_checkpoints,
+            resume=resume,
+            allow_changed=allow_changed,
+            retry_failed=retry_failed,
+        )
+        request.fresh(request.drawn_seed)  # what cannot be bound is an error here
+        return request
+
+    def _bound(self, space: SearchSpace | None, seed: int) -> Parts:
+        """Fresh copies of optimizer and scheduler that know the space, the goal and the seed."""
         optimizer = self.optimizer.copy()
         optimizer.bind(search_space=space, goal=self.goal, seed=seed)
-        if isinstance(self.base_experiment, Experiment) and optimizer.search_space is not None:
-            # A misspelt path is an error here, before anything runs.
-            self.base_experiment.check_params(optimizer.search_space)
         scheduler = self.scheduler.copy()
         scheduler.bind(objectives=self.objectives, seed=seed)
-        return optimizer, scheduler, seed
+        return optimizer, scheduler
 
-    async def _main(
-        self,
-        graph: CompiledGraph,
-        optimizer: Optimizer,
-        scheduler: Scheduler,
-        limits: Budget,
-        seed: int,
-        tell: Listener,
-    ) -> SweepRecord:
-        clock = stopwatch()
-        run_id = uuid.uuid4().hex[:12]
-        async with _opened(self.executor) as executor, _folder(self.store, self.name, run_id) as folder:
-            slots = min(n for n in (executor.capacity, scheduler.max_parallel, UNLIMITED_SLOTS) if n is not None)
-            ledger = Ledger(
-                optimizer=optimizer,
-                scheduler=scheduler,
-                objectives=self.objectives,
-                budget=limits,
-                slots=slots,
-                cost_key=self.cost_key,
-                clock=clock,
-                tell=tell,
-            )
-            session = Session(
-                name=self.name,
-                seed=seed,
-                ledger=ledger,
-                scheduler=scheduler,
-                objective=_objective(self.base_experiment),
-                executor=executor,
-                folder=folder,
-                run_id=run_id,
-                clock=clock,
-                tell=tell,
-            )
-            error: BaseException | None = None
-            try:
-                return await _run_stages(graph, session)
-            except BaseException as failed:
-                error = failed
-                raise
-            finally:
-                await session.close()
-                session.end(error)
+    async def _search(self, graph: CompiledGraph, request: Request, tell: Listener) -> SweepRecord:
+        async with _opened(self.executor) as executor:
+            limits = (executor.capacity, self.scheduler.max_parallel, UNLIMITED_SLOTS)
+            slots = min(limit for limit in limits if limit is not None)
+            async with _taken_up(request, slots, tell) as opened:
+                session = Session(
+                    name=self.name,
+                    seed=opened.seed,
+                    ledger=opened.ledger,
+                    scheduler=opened.ledger.scheduler,
+                    objective=_objective(self.base_experiment),
+                    executor=executor,
+                    checkpoints=opened.checkpoints,
+                    trial_folder=opened.trial_folder,
+                    run_id=opened.run_id,
+                    clock=opened.clock,
+                    journal=opened.journal,
+                    tell=tell,
+                    restored=opened.restored,
+                    is_kept=opened.is_kept,
+                )
+                error: BaseException | None = None
+                try:
+                    return await _run_stages(graph, session)
+                except BaseException as failed:
+                    error = failed
+                    raise
+                finally:
+                    await session.close()
+                    await asyncio.shield(asyncio.to_thread(session.end, error))
 
 
 def _base(base: object) -> Experiment[Any] | Objective:
@@ -329,15 +383,32 @@ async def _opened(executor: Executor | Callable[[], Executor]) -> AsyncIterator[
 
 
 @contextlib.asynccontextmanager
-async def _folder(store: Path | None, name: str, run_id: str) -> AsyncIterator[Path]:
-    """A folder of the run's own inside `store`; a temporary one, removed afterwards, without a store."""
-    if store is None:
-        folder = Path(tempfile.mkdtemp(prefix="metta-sweep-"))
-        try:
-            yield folder
-        finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-    else:
-        folder = store / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}-{run_id}"
-        folder.mkdir(parents=True, mode=0o700)
-        yield folder
+async def _taken_up(request: Request, slots: int, tell: Listener) -> AsyncIterator[Opened]:
+    """The sweep's run, opened, and closed in the end. Reading it may take seconds, so threads do it."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open_sweep, request, slots, tell))
+    try:
+        opened = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread goes on: what it opens is closed again before anybody hears that the run has ended.
+        with contextlib.suppress(Exception):
+            await asyncio.to_thread((await opening).close)
+        raise
+    status = RunStatus.FAILED
+    try:
+        await asyncio.to_thread(opened.publish, RunStatus.RUNNING)
+        yield opened
+        status = RunStatus.COMPLETED
+    except asyncio.CancelledError:
+        status = RunStatus.CANCELLED
+        raise
+    finally:
+        await asyncio.shield(asyncio.to_thread(_leave, opened, status))
+
+
+def _leave(opened: Opened, status: RunStatus) -> None:
+    try:
+        # A full disk must not hide what went wrong: the journal knows.
+        with contextlib.suppress(StorageError):
+            opened.publish(status)
+    finally:
+        opened.close()

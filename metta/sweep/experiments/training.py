@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.base import Experiment, Pipeline
+from metta.sweep.experiments.places import DEFAULT, StoreLike
 from metta.sweep.experiments.run import OwnRun
 from metta.sweep.trial import Trial
 
@@ -113,14 +114,20 @@ class TrainingExperiment(Experiment[TrainingResult]):
             .through(TrainingRecord)
         )
 
-    def run(self) -> TrainingResult:
-        """Train and test: `TrainingExperiment(max_epochs=2).run().score`.
+    def run(
+        self, *, store: StoreLike = DEFAULT, resume: bool | str = False, allow_changed: bool = False
+    ) -> TrainingResult:
+        """Train and test: `TrainingExperiment(max_epochs=2).run().score`. A resumed training goes on at its last epoch.
+
+        Args:
+            store, resume, allow_changed: see `Experiment.run`.
 
         Raises:
             MissingExtraError: torch is not installed.
         """
-        graph = self.pipeline().compile()
-        return TrainingResult.start(graph.arun(trial=Trial({})), self.name)
+        inputs = {} if resume else {"trial": Trial({})}
+        main = self._main(self._compiled(), (), inputs, store, resume, allow_changed)
+        return TrainingResult.start(main, self.name)
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
         """Learning rate, batch size and hidden size, with ranges that suit the digits."""

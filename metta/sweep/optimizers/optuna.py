@@ -18,6 +18,7 @@ from metta.sweep.goal import Goal
 from metta.sweep.optimizers.base import Optimizer, Restored
 from metta.sweep.optimizers.fidelity import chosen_resource, threshold
 from metta.sweep.optimizers.optuna_space import Codec, codec
+from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.space import SearchSpace
 from metta.sweep.space.constraints import MAX_TRIES
 from metta.sweep.trial import Params, Result, Trial, TrialState, number_to_json
@@ -134,7 +135,8 @@ class OptunaOptimizer(Optimizer):
                 self._records[number] = _Record(params, dict(params))
                 self._suggested += 1
                 trials.append(Trial(params, tag=number))
-        self._log.append({"suggest": [[trial.tag, dict(trial.params)] for trial in trials]})
+        codec = self._params_codec()
+        self._log.append({"suggest": [[trial.tag, codec.encode(trial.params)] for trial in trials]})
         return trials
 
     def observe(self, trial: Trial, result: float | Mapping[str, float] | Result) -> None:
@@ -151,7 +153,8 @@ class OptunaOptimizer(Optimizer):
             return
         self._record(number, trial.resource, values, finished)
         logged = None if values is None else [number_to_json(value) for value in values]
-        self._log.append({"observe": [number, dict(trial.params), trial.resource, logged, finished]})
+        params = self._params_codec().encode(trial.params)
+        self._log.append({"observe": [number, params, trial.resource, logged, finished]})
 
     def state_dict(self) -> dict[str, Any]:
         return {"seed": self.seed, "log": list(self._log)}
@@ -342,14 +345,18 @@ class OptunaOptimizer(Optimizer):
 
     # Restoring
 
+    def _params_codec(self) -> ParamsCodec:
+        return ParamsCodec(self.search_space)
+
     def _replays(self, event: Mapping[str, Any]) -> bool:
         """Do again what `event` records; False if a suggestion comes out differently."""
         if "suggest" in event:
             again = self.suggest(len(event["suggest"]))
             recorded: list[list[Any]] = event["suggest"]
-            return [[trial.tag, dict(trial.params)] for trial in again] == recorded
+            codec = self._params_codec()
+            return [[trial.tag, codec.encode(trial.params)] for trial in again] == recorded
         number, params, resource, values, finished = event["observe"]
-        trial = Trial(params, resource=resource, tag=number)
+        trial = Trial(self._params_codec().decode(params), resource=resource, tag=number)
         trial.state = TrialState.COMPLETED if finished else TrialState.PAUSED
         score = None if values is None else dict(zip(self.objectives.keys, map(float, values), strict=True))
         self.observe(trial, Result(score))
@@ -360,12 +367,15 @@ class OptunaOptimizer(Optimizer):
         self._records, self._changed = {}, {}
         self._suggested = 0
         self._log = [dict(event) for event in log]
+        codec = self._params_codec()
         for event in log:
-            for number, params in event.get("suggest", ()):
+            for number, encoded in event.get("suggest", ()):
+                params = codec.decode(encoded)
                 self._records[number] = _Record(Params(params), params)
                 self._suggested += 1
             if "observe" in event:
-                number, params, resource, values, finished = event["observe"]
+                number, encoded, resource, values, finished = event["observe"]
+                params = codec.decode(encoded)
                 if number not in self._records:
                     self._records[number] = _Record(self.require_space().adapt(params).params, params)
                 self._record(number, resource, None if values is None else tuple(map(float, values)), finished)

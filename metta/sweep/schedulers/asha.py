@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from metta.sweep.errors import UsageError
 from metta.sweep.schedulers.base import (
@@ -61,6 +61,8 @@ class ASHAScheduler(Scheduler):
     Raises:
         UsageError: an argument is out of range.
     """
+
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from metta.sweep.schedulers.base import Scheduler, resource_argument
 
 
@@ -13,6 +15,8 @@ class AsynchronousScheduler(Scheduler):
         max_resource: units of resource after which a trial is complete; `max_epochs` and `max_t` are accepted too.
         seed: not used; accepted so that schedulers can be swapped.
     """
+
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,

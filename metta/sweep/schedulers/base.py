@@ -12,6 +12,9 @@ what the decision says, and tells what happened. The driver's calls:
 4. `on_complete(trial)` when the objective ended by itself; `on_failure(trial)` when it failed for good (after the
    retries), or was cancelled.
 
+It is a function of these calls and of nothing else, no clock and no randomness but its seed's: a sweep that is resumed
+makes them again and expects the same answers. A `next` that answers `Wait`, and `allocate_resources`, change nothing.
+
 A trial's step is a unit of resource (an epoch, say). `until` is the grant: how many units the trial may have used in
 all before its next verdict; None means that it runs until it ends by itself or a verdict stops it.
 """
@@ -155,6 +158,8 @@ class Scheduler:
     """
 
     synchronous: ClassVar[bool] = False
+    forks: ClassVar[bool] = True
+    """False promises that it decides no `Fork`: the states of trials that are over may then be deleted early."""
 
     # Class attributes, so that a subclass need not call __init__.
     max_resource: int | None = None
@@ -197,7 +202,7 @@ class Scheduler:
             self.seed = seed
 
     def next(self, view: View) -> Decision:
-        """The next decision. `Wait` only while something is active."""
+        """The next decision. `Wait` only while something is active; it leaves the scheduler as it was."""
         count = view.startable(view.free_slots)
         if count > 0:
             return Launch(count, self.max_resource)

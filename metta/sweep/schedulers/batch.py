@@ -21,6 +21,7 @@ class SynchronousBatchScheduler(Scheduler):
     """
 
     synchronous: ClassVar[bool] = True
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,0 +1,239 @@
+"""A sweep brought back from its journal: its ledger, and the optimizer and scheduler that go on with it.
+
+The optimizer comes back (1) by its state in the last snapshot and a replay of what came after it, else (2) by a
+replay of everything, else (3) as a fresh one that is told all results; see `Restored`. The scheduler comes back by
+(1) or (2). The ledger needs neither: what was decided is recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metta.sweep.errors import DamagedError
+from metta.sweep.experiments import records
+from metta.sweep.experiments.budget import Budget
+from metta.sweep.experiments.ledger import Ledger
+from metta.sweep.experiments.ledger_json import budget_from_json, load_ledger
+from metta.sweep.experiments.plan import Plan
+from metta.sweep.experiments.replay import REPLAY_LIMIT_S, RecallingOptimizer, RecallingScheduler, Replay
+from metta.sweep.goal import Objectives
+from metta.sweep.optimizers.base import Optimizer, Restored
+from metta.sweep.optimizers.params import ParamsCodec
+from metta.sweep.report.events import SweepEvent
+from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.store.entries import Snapshot
+from metta.sweep.store.journal import Journal
+from metta.sweep.trial import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the journal says of a sweep as a whole.
+
+    Attributes:
+        name, seed: of the sweep.
+        plan: the newest one.
+        base: the instant of second 0 by the clock of the last driver.
+        optimizer_from, scheduler_from: the last entries at which the one was restored by observations, the other
+            started again; 0 where there is none.
+        restored: how the optimizer was brought back last, None if it never was.
+    """
+
+    name: str
+    seed: int
+    plan: Plan
+    base: float
+    optimizer_from: int = 0
+    scheduler_from: int = 0
+    restored: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What stands in a snapshot."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first event of a sweep."""
+
+    facts: Facts
+    budget: Budget
+    slots: int
+
+
+@dataclass(slots=True)
+class Restoration:
+    """A sweep as its journal has it.
+
+    Attributes:
+        ledger: up to the last entry. Its optimizer and scheduler still are the recalling ones.
+        facts: of the sweep.
+        optimizer: in its state after the last entry; None where it could not be brought back exactly.
+        scheduler: likewise.
+        how: how the optimizer was brought back.
+        differences: where what was computed again was not what is recorded.
+        entries: how many were fed after the snapshot.
+    """
+
+    ledger: Ledger
+    facts: Facts
+    optimizer: Optimizer | None
+    scheduler: Scheduler | None
+    how: Restored
+    differences: list[str]
+    entries: int
+
+
+Parts = tuple[Optimizer, Scheduler]
+
+
+def start_of(journal: Journal) -> Start:
+    """The first event of a sweep.
+
+    Raises:
+        DamagedError: there is none.
+    """
+    event = next(journal.events(kinds={records.STARTED}), None)
+    if event is None:
+        raise DamagedError(
+            f"{journal.path} tells of no sweep: it has no event {records.STARTED}", path=str(journal.path)
+        )
+    data = event.data
+    facts = Facts(data["name"], data["seed"], data["plan"], data["base"])
+    return Start(facts, budget_from_json(data["budget"]), data["slots"])
+
+
+def facts_of(journal: Journal, start: Start, snapshot: Snapshot | None) -> Facts:
+    """What the snapshot and the events after it say of the sweep."""
+    facts = start.facts if snapshot is None else Facts(**snapshot.data["facts"])
+    for event in journal.events(0 if snapshot is None else snapshot.seq, kinds={records.RESUMED}):
+        facts = facts_after(facts, event.seq, event.data)
+    return facts
+
+
+def facts_after(facts: Facts, seq: int, resumed: dict[str, Any]) -> Facts:
+    """The facts after an event `sweep.resumed` with the number `seq`."""
+    return Facts(
+        facts.name,
+        facts.seed,
+        resumed["plan"] or facts.plan,
+        resumed["base"],
+        seq if resumed["informed"] else facts.optimizer_from,
+        seq if resumed["scheduler"] == records.RESTARTED else facts.scheduler_from,
+        resumed["optimizer"],
+    )
+
+
+def restore(
+    journal: Journal,
+    codec: ParamsCodec,
+    fresh: Callable[[], Parts] | None = None,
+    *,
+    keep_optimizer: bool = True,
+    keep_scheduler: bool = True,
+    from_start: bool = False,
+    limit: float = REPLAY_LIMIT_S,
+) -> Restoration:
+    """The sweep in a journal, up to its last entry.
+
+    Args:
+        journal: of the run.
+        codec: for the parameters.
+        fresh: makes a new optimizer and a new scheduler, bound; None to restore the ledger alone, by no code but ours.
+        keep_optimizer, keep_scheduler: False where another one takes its place: it is not brought back.
+        from_start: use no snapshot.
+        limit: seconds that the optimizer may compute before it is given up.
+
+    Raises:
+        DamagedError: an entry does not follow from those before it.
+    """
+    start = start_of(journal)
+    snapshot = None if from_start else journal.snapshot()
+    after = 0 if snapshot is None else snapshot.seq
+    facts = facts_of(journal, start, snapshot)
+    optimizer, scheduler = (None, None) if fresh is None else fresh()
+    # What was replaced later on cannot be compared with the one that took its place.
+    optimizer = optimizer if keep_optimizer and facts.optimizer_from <= after else None
+    scheduler = scheduler if keep_scheduler and facts.scheduler_from <= after else None
+    how = Restored.REPLAY
+    if snapshot is not None:
+        try:
+            how = _load_states(snapshot, optimizer, scheduler)
+        except Exception as error:  # whatever a library or the user's class raises over a state it does not like
+            logging.getLogger("metta.sweep").info("no usable snapshot, so everything is computed again: %s", error)
+            return restore(
+                journal, codec, fresh, keep_optimizer=keep_optimizer, keep_scheduler=keep_scheduler, from_start=True
+            )
+    recalling = (
+        RecallingOptimizer(optimizer, codec, limit),
+        RecallingScheduler(scheduler, facts.plan["scheduler"]["synchronous"], codec),
+    )
+    ledger = _ledger(start, *recalling)
+    if snapshot is not None:
+        load_ledger(ledger, journal.trials(), snapshot.data["ledger"], codec, _reader(journal.path))
+    replay = Replay(
+        ledger,
+        *recalling,
+        codec,
+        start.facts.base if snapshot is None else snapshot.data["facts"]["base"],
+        None if fresh is None or not keep_optimizer else lambda: fresh()[0],
+        None if fresh is None or not keep_scheduler else lambda: fresh()[1],
+        facts.optimizer_from,
+        facts.scheduler_from,
+    )
+    entries = replay.feed_all(journal.entries(after))
+    parts = [part.difference for part in recalling if part.difference]
+    return Restoration(
+        ledger, facts, recalling[0].inner, recalling[1].inner, how, [*replay.differences, *parts], entries
+    )
+
+
+def _load_states(snapshot: Snapshot, optimizer: Optimizer | None, scheduler: Scheduler | None) -> Restored:
+    """Load the states in a snapshot; how that brought the optimizer back.
+
+    Raises:
+        LookupError: there is no state.
+        Exception: whatever they raise.
+    """
+    how = Restored.STATE
+    for name, part in (("optimizer", optimizer), ("scheduler", scheduler)):
+        if part is None:
+            continue
+        state = snapshot.data[name]
+        if state is None:
+            raise LookupError(f"{type(part).__name__} has no state of its own")
+        found = part.load_state_dict(state)
+        if isinstance(part, Optimizer):
+            how = Restored(found or Restored.STATE)
+    return how
+
+
+def _ledger(start: Start, optimizer: Optimizer, scheduler: Scheduler) -> Ledger:
+    objectives = start.facts.plan["objectives"]
+    return Ledger(
+        optimizer=optimizer,
+        scheduler=scheduler,
+        objectives=Objectives(tuple(objectives), tuple(objectives.values())),
+        budget=start.budget,
+        slots=start.slots,
+        cost_key=start.facts.plan["cost_key"],
+        tell=_silent,
+    )
+
+
+def _silent(event: SweepEvent) -> None:
+    """What has happened before is told by whoever resumes the sweep."""
+
+
+def _reader(path: Path) -> Callable[[int, int], Iterable[Report]]:
+    """Reads the reports of a trial up to a step, also when the run is closed."""
+
+    def read(trial: int, step: int) -> list[Report]:
+        with Journal.open(path, write=False) as journal:
+            return [Report(found.step, found.metrics) for found in journal.reports(trial) if found.step <= step]
+
+    return read
