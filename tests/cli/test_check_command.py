@@ -61,7 +61,7 @@ def test_nothing_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     shutil.copy(ROOT / "tests/compiler/drawn.py", folder)
     Path("drawn.py").write_text(Path("drawn.py").read_text().replace(", timeout=90", ""))
     assert main(["check", "drawn.py", "--no-static"]) == 0
-    assert capsys.readouterr() == ("no problems found\n", "")
+    assert capsys.readouterr() == ("no problems found in 1 file\n", "")
     assert main(["check", "drawn.py", "--format", "json", "--no-static"]) == 0
     assert capsys.readouterr() == ("[]\n", "")
     assert main(["check", "drawn.py", "--format", "github", "--no-static"]) == 0
@@ -189,6 +189,65 @@ def test_directories_are_searched_for_files_that_import_us(folder: Path) -> None
     Path("script.py").write_text("raise SystemExit('this imports nothing of metta')\n")
     Path("lazily.py").write_text("def f():\n    import metta.sweep\n")
     assert [d.file for d in check_paths(["."])] == ["a/deep/user.py", "b/user.py"]
+
+
+def test_and_for_those_that_have_us_from_a_module_of_the_project(folder: Path) -> None:
+    wrong = "p = Pipeline(x=int).stage('a', 3)\n"
+    files = {
+        "base.py": "from metta.sweep import Pipeline, Experiment\n",
+        "star.py": f"from base import *\n{wrong}",
+        "lib/__init__.py": "",
+        "lib/prelude.py": "from metta.sweep import Pipeline as Pipeline\n",
+        "lib/more.py": f"from .prelude import Pipeline\n{wrong}",
+        "second.py": f"from lib.prelude import Pipeline\n{wrong}",
+        "third.py": f"from second import Pipeline\n{wrong}",
+        "whole.py": f"import lib.prelude\nPipeline = lib.prelude.Pipeline\n{wrong}",
+        "goes_on.py": "import third\nq = third.p.stage('b', 4)\n",
+        # What makes no pipeline is not run; nor is what only looks as if it did.
+        "plots.py": "import base\nraise AssertionError\n",
+        "other.py": "class Pipeline: ...\nraise AssertionError\n",
+        "circle_a.py": "import circle_b, json\n# Pipeline(\nraise AssertionError\n",
+        "circle_b.py": "import circle_a\nraise AssertionError\n",
+    }
+    for name, text in files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    found = check_paths(["."])
+    assert {d.code for d in found} == {"not-a-stage"}
+    assert {d.file for d in found} == {
+        "star.py",
+        "lib/more.py",
+        "second.py",
+        "third.py",
+        "whole.py",
+        "goes_on.py",
+    }
+
+
+def test_the_count_says_how_many_files_were_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    right = "from metta.sweep import Pipeline\np = Pipeline(x=int)\n"
+    Path("a.py").write_text(right)
+    Path("b.py").write_text(right)
+    Path("notebook.ipynb").write_text("{}")
+    assert main(["check", ".", "--no-static"]) == 0
+    assert capsys.readouterr().out == "no problems found in 2 files\n"
+    Path("b.py").write_text(WRONG)
+    assert main(["check", ".", "--no-static"]) == 2
+    assert capsys.readouterr().out.endswith("\n1 error in 1 file (2 checked)\n")
+    Path("a.py").unlink()
+    Path("b.py").unlink()
+    assert main(["check", ".", "--no-static"]) == 0
+    assert capsys.readouterr().out == "no problems found in 0 files\n"
+
+
+def test_a_stage_that_is_built_twice_with_other_values_is_told_once(folder: Path) -> None:
+    Path("user.py").write_text(
+        "from metta.sweep import Pipeline\n"
+        "def build(size):\n"
+        "    return Pipeline(x=int).stage('a', [0] * size)\n"
+        "one, other = build(3), build(5)\n"
+    )
+    assert [(d.code, d.line) for d in check_paths(["user.py"])] == [("not-a-stage", 3)]
 
 
 def test_a_finding_is_told_once(folder: Path) -> None:

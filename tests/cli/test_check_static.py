@@ -71,6 +71,19 @@ def test_static_alone_fails_the_check(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.endswith("\n2 errors in 1 file\n")
 
 
+def test_lambdas_are_left_to_mypy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("user.py").write_text(
+        "from metta.sweep import Pipeline\n"
+        "def untyped(x):\n"
+        "    return x\n"
+        "p = Pipeline(x=int).stage('a', lambda x: x).through(y=int).stage('b', untyped).through(z=int)\n"
+    )
+    assert main(["check", "user.py", "--no-static", "--format", "json"]) == 0
+    assert [d["stage"] for d in json.loads(capsys.readouterr().out)] == ["a", "b"]
+    assert main(["check", "user.py", "--format", "json"]) == 0
+    assert [d["stage"] for d in json.loads(capsys.readouterr().out)] == ["b"]
+
+
 def test_warnings_and_failures_are_told_behind_the_findings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("user.py").write_text("from metta.sweep import Pipeline\np = Pipeline(x=int).stage('a', 3)\n")
     Path("pyproject.toml").write_text('[tool.mypy]\nstrickt = true\nplugins = ["absent_plugin"]\n')

@@ -57,7 +57,7 @@ def test_a_script_without_a_guard_is_not_run(main_part: str, tmp_path: Path) -> 
     assert checked.stdout.endswith("\n1 note in 1 file\n")
     script.write_text(script.read_text().replace("raise AssertionError('the run was started')\n", ""))
     complete = run("check", "--no-static", str(script))
-    assert (complete.returncode, complete.stdout, complete.stderr) == (0, "no problems found\n", "")
+    assert (complete.returncode, complete.stdout, complete.stderr) == (0, "no problems found in 1 file\n", "")
 
 
 def test_threads_of_the_file_do_not_hold_the_command(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert ended.stderr == "[]\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["compile", "--help"], ["check", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([name, "--help"] for name in entry.cli.commands)])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("Usage: metta-sweep")
@@ -140,7 +140,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["chek"], 'error: no such command "chek" (did you mean "check"?)'),
-        (["zzz"], 'error: no such command "zzz"; there is check, compile'),
+        (["zzz"], 'error: no such command "zzz"; there is cancel, check, compile, doctor, gc, logs, ls, resume, '),
         (["check"], "Error: Missing argument 'PATH...'."),
         (["compile", "x.py", "--grph"], "Did you mean '--graph'?"),
     ],
@@ -182,4 +182,4 @@ def test_completion_of_an_unknown_command_does_not_fail() -> None:
     assert ended.returncode == 0
     assert ended.stderr == ""
     commands = run("x", _METTA_SWEEP_COMPLETE="bash_complete", COMP_WORDS="metta-sweep c", COMP_CWORD="1")
-    assert commands.stdout == "plain,check\nplain,compile\n"
+    assert commands.stdout == "plain,cancel\nplain,check\nplain,compile\n"

@@ -1,7 +1,7 @@
 """The command `metta-sweep`: read the arguments, call one function, show the result.
 
-Exit codes: 0; 1: a run failed; 2: wrong usage or a broken contract; 3: our own mistake, or a crash
-of mypy; 130: Ctrl-C.
+Exit codes: 0; 1: a stage or a trial has failed; 2: wrong usage or a broken contract; 3: a store that cannot be read or
+written, our own mistake, or a crash of mypy; 4: refused; 130: Ctrl-C.
 Nothing but click is imported here; a command imports what it needs, so that `--help` stays fast.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from metta.sweep.cli.run_commands import COMMANDS
 from metta.sweep.errors import InternalError, MettaSweepError, UsageError
 
 DEBUG = "METTA_SWEEP_DEBUG"
@@ -51,7 +52,11 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
 def cli() -> None:
-    """Typed pipelines, sweeps and experiments: check, compile and draw them."""
+    """Typed pipelines, sweeps and experiments: check, compile and draw them; run them, and go on with their runs."""
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command("compile", short_help="Check a pipeline, describe it, draw it.")

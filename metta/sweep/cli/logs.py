@@ -1,0 +1,130 @@
+"""`metta-sweep logs`: what trials and stages have printed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from metta.sweep.cli.output import show
+from metta.sweep.contracts.diagnostics import nearest
+from metta.sweep.errors import UsageError
+from metta.sweep.store.files import inside, storage_errors
+from metta.sweep.store.naming import unique_slug
+from metta.sweep.store.run import RunInfo, RunStatus, read_info
+from metta.sweep.store.runs import Store
+
+LOG: Final = "log.txt"
+OLDER: Final = "log.1.txt"
+"""What the file was called when it became too large for one."""
+
+POLL: Final = 0.5
+PIECE: Final = 1 << 16
+
+
+def tell_logs(text: str, *, store: str | None, follow: bool) -> None:
+    """Write the logs to standard output.
+
+    Args:
+        text: RUN, RUN/TRIAL or RUN/STAGE[/...].
+        follow: go on until the run has ended.
+
+    Raises:
+        UsageError: there is no such run, or no such part of it.
+    """
+    place = Store.at(store)
+    info, path = _found(place, text)
+    logs = logs_of(info.folder, path)
+    if not logs and not follow:
+        raise UsageError(_nothing(info, path))
+    reading = _Reading(info.folder)
+    for log in logs:
+        reading.tell(log, titled=len(logs) > 1 or not path)
+    while follow:
+        is_live = read_info(info.folder).status is RunStatus.RUNNING
+        for log in logs_of(info.folder, path):
+            reading.tell(log, titled=not path)
+        if not is_live:
+            return
+        time.sleep(POLL)
+
+
+def _found(store: Store, text: str) -> tuple[RunInfo, list[str]]:
+    """A run and the path inside of it; a run may be named by a path itself."""
+    whole = Path(text)
+    if whole.is_dir() and (whole / "manifest.json").exists():
+        return store.find(str(whole.absolute())), []
+    run, *path = [part for part in text.split("/") if part]
+    return store.find(run), path
+
+
+def logs_of(run: Path, path: Sequence[str] = ()) -> list[Path]:
+    """The logs of a run, or of the part of it that `path` names; links are not followed.
+
+    Args:
+        path: the number of a trial ("7", "trial-7"), or a stage and what is inside of it.
+    """
+    found = [log for name in ("trials", "stages", "children") for log in (run / name).rglob(LOG)]
+    kept = [log for log in found if not log.is_symlink() and log.resolve().is_relative_to(run.resolve())]
+    return sorted((log for log in kept if _is_named(log.relative_to(run), path)), key=_order)
+
+
+def _order(log: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(log))]
+
+
+def _is_named(log: Path, path: Sequence[str]) -> bool:
+    """Whether the names of the path stand in this order among the folders of the log."""
+    rest = iter(log.parts[:-1])
+    return all(any(_is_called(folder, name) for folder in rest) for name in path)
+
+
+def _is_called(folder: str, name: str) -> bool:
+    number = re.fullmatch(r"(?:trial-?)?(\d+)", name)
+    if number is not None and (trial := re.fullmatch(r"trial-(\d+)", folder)) is not None:
+        return int(trial[1]) == int(number[1])
+    # The folder of nested runs is called by the attempt, "<stage>~1", and a digest.
+    is_nested = re.match(rf"{re.escape(name)}-\d+-[0-9a-f]+$", folder) is not None
+    return is_nested or folder in (name, unique_slug(name, "stage"))
+
+
+def _nothing(info: RunInfo, path: Sequence[str]) -> str:
+    if not path:
+        hint = "; the stages of a pipeline print to the terminal of their driver" if info.kind == "pipeline" else ""
+        return f"run {info.id} has no logs{hint}"
+    known = sorted({part for log in logs_of(info.folder) for part in log.relative_to(info.folder).parts[1:-1]})
+    near = nearest(path[-1], known)
+    hint = f'did you mean "{near}"?' if near else f"there is {', '.join(known[:10]) or 'none'}"
+    return f"run {info.id} has no log of {'/'.join(path)}: {hint}"
+
+
+class _Reading:
+    """Remembers how much of each log was shown."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._places: dict[Path, int] = {}
+        self._last: Path | None = None
+
+    def tell(self, log: Path, *, titled: bool) -> None:
+        """Show what is new in it."""
+        if log not in self._places:
+            older = log.with_name(OLDER)
+            if older.is_file() and not older.is_symlink():
+                self._copy(older, 0, log if titled else None)
+        self._places[log] = self._copy(log, self._places.get(log, 0), log if titled else None)
+
+    def _copy(self, file: Path, start: int, title: Path | None) -> int:
+        file = inside(self._run, str(file.relative_to(self._run)))
+        with storage_errors(file, "read"), open(file, "rb") as opened:
+            if opened.seek(0, 2) < start:
+                start = 0  # it was full, and a new one was begun
+            opened.seek(start)
+            while piece := opened.read(PIECE):
+                if title is not None and self._last != title:
+                    show(f"==> {title.parent.relative_to(self._run)} <==")
+                    self._last = title
+                show(piece, end=False)
+            return opened.tell()

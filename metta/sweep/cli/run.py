@@ -1,0 +1,120 @@
+"""`metta-sweep run`: start what a file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metta.sweep.cli.origin import Origin
+from metta.sweep.cli.output import show
+from metta.sweep.cli.running import Wish, drive
+from metta.sweep.cli.shown import show_json
+from metta.sweep.cli.targets import ExperimentTarget, PipelineTarget, Target, chosen, target_of
+from metta.sweep.compiler.load import split_spec
+from metta.sweep.errors import UsageError
+from metta.sweep.experiments.base import Experiment
+from metta.sweep.experiments.sweep import SweepExperiment
+from metta.sweep.store.runs import Store
+
+
+def store_of(text: str | None) -> Store | None:
+    """`--store`: a folder, "none" for none, by default METTA_SWEEP_HOME or `./.metta-sweep`."""
+    return None if text == "none" else Store.at(text)
+
+
+def run_file(
+    spec: str,
+    *,
+    store: str | None,
+    overrides: Sequence[str],
+    budget: int | None,
+    executor: str | None,
+    dry_run: bool,
+    as_json: bool,
+    fail_fast: bool | None,
+) -> int:
+    """Do what the command asks; the exit code.
+
+    Args:
+        fail_fast: None where neither that nor the opposite was asked for.
+
+    Raises:
+        MettaSweepError: nothing was run.
+    """
+    file, _ = split_spec(spec)
+    with chosen(spec) as found:
+        target = on_executor(target_of(found, overrides), executor)
+        if fail_fast is not None and not is_sweep(target):
+            raise UsageError("--fail-fast and --keep-going are for sweeps: a stage that fails ends its pipeline")
+        if budget is not None and not is_sweep(target):
+            raise UsageError("--budget is for sweeps: this is none")
+        place = store_of(store)
+        if dry_run:
+            _tell_plan(target, place, budget, as_json)
+            return 0
+        origin = Origin.of(file, found.name, tuple(overrides), executor)
+        wish = Wish(place, None if place is None else origin, budget, fail_fast=bool(fail_fast), as_json=as_json)
+        return drive(target, wish)
+
+
+def is_sweep(target: Target) -> bool:
+    """Whether it has trials and a budget of them."""
+    return isinstance(target, ExperimentTarget) and isinstance(target.experiment, SweepExperiment)
+
+
+def on_executor(target: Target, name: str | None) -> Target:
+    """The sweep with its trials on another executor.
+
+    Raises:
+        UsageError: there is no executor of this name, or it is no sweep.
+    """
+    if name is None:
+        return target
+    if not is_sweep(target) or not isinstance(target, ExperimentTarget):
+        raise UsageError("--executor is for sweeps: the stages of a pipeline run in this process")
+    from metta.sweep.executors.registry import EXECUTORS
+
+    return ExperimentTarget(target.experiment.with_params({"executor": EXECUTORS.find(name)}))
+
+
+def _tell_plan(target: Target, store: Store | None, budget: int | None, as_json: bool) -> None:
+    plan = {
+        "kind": "pipeline" if isinstance(target, PipelineTarget) else "sweep" if is_sweep(target) else "experiment",
+        "name": target.name,
+        "store": "none" if store is None else str(store.folder),
+        **(_of_pipeline(target) if isinstance(target, PipelineTarget) else _of_experiment(target, budget)),
+    }
+    if as_json:
+        show_json({**plan, "dry_run": True})
+        return
+    for name, value in plan.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{path}={item!r}" for path, item in value.items()) or "none"
+        show(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    show("nothing was run (--dry-run)")
+
+
+def _of_pipeline(target: PipelineTarget) -> dict[str, Any]:
+    inputs = dict(target.inputs) if not target.args else {"value": target.args[0]}
+    return {"inputs": inputs, "stages": [node.name for node in target.graph.graph.walk()]}
+
+
+def _of_experiment(target: ExperimentTarget, budget: int | None) -> dict[str, Any]:
+    sweep = target.experiment
+    if not isinstance(sweep, SweepExperiment):
+        return {"class": type(sweep).__name__}
+    base = sweep.base_experiment
+    space = sweep.search_space or sweep.optimizer.search_space
+    if space is None and isinstance(base, Experiment):
+        known: Mapping[str, Any] = base.tunables()
+    else:
+        known = space or {}
+    return {
+        "objective": base.name if isinstance(base, Experiment) else getattr(base, "__name__", type(base).__name__),
+        "goal": dict(zip(sweep.objectives.keys, sweep.objectives.directions, strict=True)),
+        "space": {path: repr(distribution) for path, distribution in known.items()},
+        "optimizer": type(sweep.optimizer).__name__,
+        "scheduler": type(sweep.scheduler).__name__,
+        "executor": getattr(sweep.executor, "__name__", type(sweep.executor).__name__),
+        "budget": str(budget or sweep.scheduler.natural_budget or "the default"),
+    }

@@ -1,0 +1,155 @@
+"""How the command line shows things: values as JSON, tracebacks without our own frames, times, plain tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from metta.sweep.cli.output import show
+from metta.sweep.contracts.records import record_fields_of_value
+from metta.sweep.pipeline.context import Context
+
+_PACKAGE: Final = str(Path(__file__).resolve().parents[1])
+_FRAME: Final = re.compile(r'^\s*(?:[|+-]\s*)*File "([^"\n]*)"')
+_LONGEST: Final = 200
+_DEEPEST: Final = 20
+
+
+def show_json(data: object) -> None:
+    """Write one JSON document to standard output.
+
+    Raises:
+        UsageError: standard output cannot be written.
+    """
+    show(json.dumps(jsonable(data), indent=2, allow_nan=False))
+
+
+def jsonable(value: object, depth: int = 0) -> Any:
+    """A JSON value that says the same: records become objects, what is not finite null, anything else its `repr`."""
+    if isinstance(value, Enum):
+        return jsonable(value.value, depth)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth > _DEEPEST:
+        return "..."
+    if isinstance(value, Context):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(name): jsonable(item, depth + 1) for name, item in value.items()}
+    if (fields := record_fields_of_value(value)) is not None:
+        return {name: jsonable(item, depth + 1) for name, item in fields.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item, depth + 1) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((jsonable(item, depth + 1) for item in value), key=repr)
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def result_lines(value: object) -> list[str]:
+    """A pipeline's result for people: a line per field, or its value; each bounded."""
+    if isinstance(value, Context):
+        fields = value._asdict()
+    else:
+        fields = record_fields_of_value(value) or {"": value}
+    return [f"{name} = {_bounded(item)}" if name else _bounded(item) for name, item in fields.items()]
+
+
+def _bounded(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # a value that cannot be shown is still a result
+        text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def user_traceback(text: str) -> str:
+    """A formatted traceback without the frames of ours that lead to the user's code.
+
+    Empty where no frame is the user's: then the message says it all.
+    """
+    kept: list[str] = []
+    has_users = follows = False
+    for entry, file in reversed(list(_entries(text))):
+        if file is None:
+            follows = follows and not _begins(entry)
+        elif not _is_ours(file):
+            follows = has_users = True
+        elif follows:
+            continue  # ours, on the way to the user's
+        kept.append(entry)
+    return "".join(reversed(kept)) if has_users else ""
+
+
+def _entries(text: str) -> Iterator[tuple[str, str | None]]:
+    """The frames of a traceback with their files, and the lines between them."""
+    lines = text.splitlines(keepends=True)
+    position = 0
+    while position < len(lines):
+        end = position + 1
+        frame = _FRAME.match(lines[position])
+        while frame is not None and end < len(lines) and _continues(lines[end]):
+            end += 1
+        yield "".join(lines[position:end]), frame and frame[1]
+        position = end
+
+
+def _begins(line: str) -> bool:
+    return "Traceback (most recent call last):" in line
+
+
+def _continues(line: str) -> bool:
+    """Whether a line belongs to the frame above it: its source, and the marks below that."""
+    plain = re.sub(r"^\s*(?:[|]\s?)*", "", line)
+    indent = len(line) - len(line.lstrip(" |"))
+    return indent >= 4 and bool(plain) and _FRAME.match(line) is None
+
+
+def _is_ours(file: str) -> bool:
+    ours = file.startswith((_PACKAGE, "<metta.sweep."))
+    return ours or re.search(r"/(asyncio|concurrent/futures|threading)(/\w+)*\.py$", file) is not None
+
+
+def duration(seconds: float) -> str:
+    """A span of time, short: "0.12 s", "45 s", "3 min", "5 h", "12 d"."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.2f} s"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def seconds_of(text: str) -> float:
+    """A span of time as people write it: "30d", "12h", "90m", "45s" or a number of days.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw]?)\s*", text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no span of time: expected something like 30d, 12h or 90m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "": 86_400, "d": 86_400, "w": 604_800}[found[2]]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, each as wide as its widest cell; the last is not padded."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(_row(row, widths) for row in (head, *rows))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(_padded(cells, widths)).rstrip()
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    for cell, width in zip(cells, widths, strict=True):
+        yield cell.ljust(width)
