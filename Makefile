@@ -35,6 +35,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/static.py
+	$(BIN)/python benchmarks/durability.py
+	$(BIN)/python benchmarks/throughput.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metta-sweep needs Python 3.11 or newer")'

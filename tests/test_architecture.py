@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "metta" / "sweep"
 
 FLOORS: dict[int, tuple[str, ...]] = {
-    1: ("errors", "space", "trial", "goal", "registry"),
+    1: ("errors", "space", "trial", "goal", "registry", "redaction"),
     2: ("contracts", "store"),
     3: ("pipeline", "optimizers", "schedulers", "executors"),
     4: ("compiler",),
@@ -25,7 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     6: ("experiments", "testing"),
     7: ("cli",),
 }
-"""`goal` and `registry` are values and tools that several rooms of the third floor share; `testing` puts experiments
+"""`goal`, `registry` and `redaction` are values and tools that several rooms above share; `testing` puts experiments
 together and stands beside them."""
 
 # The facade names everything, and the seam is where `Pipeline.compile()` looks up the compiler above it.

@@ -79,7 +79,7 @@ test error 0.0186
 
 PARTS = {
     "catching_mistakes": (
-        'catching_mistakes.py:51: stage "report" takes loses: dict[str, float]; the context is a Training',
+        'catching_mistakes.py:51: stage "report" needs field "loses: dict[str, float]"; the context has',
         '(did you mean "losses"?)  [stage-input]',
         'catching_mistakes.py:56: stage "best" takes losses: list[float]; the context has losses: dict[str, float]',
         'catching_mistakes.py:61: stage "prepare" returns list[float]; its contract is samples: dict[str, float]',

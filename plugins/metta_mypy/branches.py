@@ -190,6 +190,11 @@ def _pending(session: Session, call: Call, point: Point, given: Expression) -> P
                 problems += [] if is_field_name(key.value) else [reserved(key.value, "a field").on(0)]
             elif key is not None and session.is_surely_no(key, "builtins.str"):
                 problems.append(no_key(argument_of(key, session.api).text).on(0))
+    for expression in _written(given).values():
+        if isinstance(expression, LambdaExpr):
+            # mypy has one type for all items of a list, and so has checked it without any.
+            session.watch(expression, point.state)
+            session.api.expr_checker.accept(expression, stage_lambda(session, expression, point))
     arms = [_arm(session, call, name, expression, 0) for name, expression in _written(given).items()]
     if not arms and not problems:
         problems.append(no_arms("nothing"))

@@ -18,7 +18,7 @@ from mypy.types import (
     get_proper_type,
 )
 
-from metta.sweep.contracts.flow import Problem, did_you_mean
+from metta.sweep.contracts.flow import Problem, did_you_mean, fitted, listed
 from metta_mypy import fullnames
 from metta_mypy.session import Session, as_instance_of
 
@@ -30,9 +30,10 @@ def attribute(session: Session, ctx: AttributeContext, name: str) -> Type:
         return ctx.default_attr_type
     found = fields.items.get(name)
     if found is None:
-        shown = ", ".join(f"{n}: {session.oracle.describe(tp)}" for n, tp in fields.items.items()) or "none"
         near = did_you_mean(name, list(fields.items))
-        session.api.fail(f'the context has no field "{name}"; it has {shown}{near}', ctx.context, code=ATTR_DEFINED)
+        parts = [f"{n}: {session.oracle.describe(tp)}" for n, tp in fields.items.items()]
+        message = fitted(lambda limit: f'the context has no field "{name}"; it has {listed(parts, limit)}{near}')
+        session.api.fail(message, ctx.context, code=ATTR_DEFINED)
         return AnyType(TypeOfAny.from_error)
     if name not in fields.required_keys:
         session.reporter.problem(_maybe(session, name, ctx.context), session.api, ctx.context)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from mypy.types import Type
+from mypy.types import Instance, Type, get_proper_type
 
 from metta.sweep.contracts.flow import (
+    Field,
     NestedEnd,
     Output,
+    PersistentMap,
     Positional,
     Problem,
     Setting,
@@ -29,10 +31,12 @@ from metta.sweep.contracts.flow import (
     parallel_effect,
     stage_effect,
     start_state,
+    uncalled,
     unknown_after,
     unknown_inputs,
 )
-from metta.sweep.contracts.signature import Kind, Parameter
+from metta.sweep.contracts.signature import Kind, Parameter, Signature
+from metta_mypy import fullnames
 from metta_mypy.point import Contract, Inputs, Pending, Point
 
 Asked = Iterable[Parameter[Type] | Positional[Type]]
@@ -81,7 +85,15 @@ def effect_of(
         effect = map_effect(pending.name, signature, pending.over, settings, contract, state, oracle)
     else:
         effect = stage_effect(pending.name, signature, settings, contract, state, oracle)
-    return Effect(before, effect.output, effect.after, list(effect.problems))
+    problems = effect.problems
+    if pending.signature is not None and _makes_pipeline(pending.signature):
+        problems = uncalled(pending.name, pending.signature.name, problems)
+    return Effect(before, effect.output, effect.after, list(problems))
+
+
+def _makes_pipeline(signature: Signature[Type]) -> bool:
+    made = None if signature.returns is None else get_proper_type(signature.returns)
+    return isinstance(made, Instance) and made.type.has_base(fullnames.PIPELINE)
 
 
 def _is_unclear(pending: Pending, state: State[Type]) -> bool:
@@ -110,9 +122,23 @@ def nested_call(
 ) -> list[Problem]:
     """What is wrong with the inputs of a pipeline that stands as a stage or an arm."""
     if nested.inputs is None:
-        return unknown_inputs(name, settings) if nested.is_arm else []
+        if nested.is_arm:
+            return unknown_inputs(name, settings)
+        return [_nothing_known(name)] if nested.state.unknown and not nested.state.open else []
     signature = input_signature(name, nested.inputs.contract, nested.inputs.optional)
     return bind(name, signature, settings, state, oracle)[1]
+
+
+def _nothing_known(name: str) -> Problem:
+    return Problem(
+        "untyped-stage",
+        f'nothing is known of the pipeline that stands as "{name}": it is checked only when it is built',
+        expected="a pipeline whose type says what goes in and comes out",
+        found="a bare Pipeline",
+        remedy="annotate it as Pipeline[In, Out], or keep it in a variable without annotation instead of a function",
+        argument=1,
+        note=True,
+    )
 
 
 def _nested(
@@ -145,7 +171,11 @@ def with_inputs(point: Point, asked: Asked | None, oracle: TypeOracle[Type]) -> 
     if point.inputs is not None or point.is_arm or not point.state.open or asked is None:
         return point
     contract, optional = inferred_inputs(asked)
-    start = replace(start_state(contract, optional, oracle), open=point.is_part)
+    start = start_state(contract, optional, oracle)
+    if point.is_part:
+        # What it is given there may be more than its first step asks for, and of narrower types.
+        fields = PersistentMap.of({name: Field[Type](None, it.definite) for name, it in start.fields.items()})
+        start = replace(start, fields=fields, open=True)
     # Loops that were begun before the first stage were entered with these inputs, too.
     loops = tuple(replace(loop, frame=loop.frame._replace(entry=start)) for loop in point.loops)
     return replace(point, inputs=Inputs(contract, optional), start=start, state=start, loops=loops)

@@ -8,11 +8,13 @@ from mypy.nodes import ConditionalExpr, Expression, FloatExpr, IntExpr, LambdaEx
 from mypy.types import (
     AnyType,
     CallableType,
+    FunctionLike,
     Instance,
     LiteralType,
     NoneType,
     Type,
     TypedDictType,
+    TypeType,
     UnionType,
     get_proper_type,
 )
@@ -51,11 +53,13 @@ def hook_contexts(
         data = data_type(effect.output, state, oracle)
     else:
         data = whole(effect.nested.end, oracle)
-    given = None if pending.over is not None else whole(state, oracle)
     found: dict[str, CallableType] = {}
     for name, value in hooks.items():
         if not isinstance(value, LambdaExpr) or name not in CALLABLE_HOOKS:
             continue
+        given = None
+        if pending.over is None and CALLABLE_HOOKS[name].takes != "data":
+            given = whole(state, oracle)
         types = _given(session, name, value, data, given)
         if accepts_count(value, len(types)):
             found[name] = called_with(value, types, session.api)
@@ -133,7 +137,9 @@ def _is_below(value: Expression, limit: int) -> bool:
 def _is_model(found: Type) -> bool:
     """A pydantic model class; whatever else has `model_validate` passes at run time, too."""
     made = get_proper_type(found)
-    if isinstance(made, CallableType) and made.is_type_obj():
+    if isinstance(made, TypeType):
+        return not isinstance(made.item, Instance) or made.item.type.get("model_validate") is not None
+    if isinstance(made, FunctionLike) and made.is_type_obj():
         return made.type_object().get("model_validate") is not None
     return not isinstance(made, (Instance, NoneType, LiteralType)) or _class_of(made) == "builtins.type"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from mypy.errors import CompileError
 from mypy.nodes import TypeInfo
 from mypy.options import Options
 from mypy.plugin import (
@@ -20,6 +21,7 @@ from mypy.plugin import (
 )
 from mypy.types import FunctionLike, Type
 
+from metta.sweep.errors import UsageError
 from metta_mypy import (
     branches,
     contexts,
@@ -36,6 +38,7 @@ from metta_mypy import (
 from metta_mypy.chains import Chains
 from metta_mypy.config import read_strict
 from metta_mypy.digest import VERSION
+from metta_mypy.returned import returned
 from metta_mypy.session import Session
 
 R = TypeVar("R")
@@ -67,13 +70,14 @@ _SIGNATURES: dict[tuple[str, str], Callable[[Session, MethodSigContext], Functio
     (fullnames.GRAPH, "run"): graphs.run_signature,
     (fullnames.GRAPH, "__call__"): graphs.run_signature,
     (fullnames.GRAPH, "arun"): graphs.arun_signature,
+    (fullnames.EXPERIMENT, "run"): graphs.experiment_run_signature,
     (fullnames.CONTEXT, "_replace"): contexts.replace_signature,
 }
 
 _METHOD_NAMES = frozenset(name for _, name in (*_METHODS, *_SIGNATURES))
 """mypy asks for each call of each method there is: most are answered by their name."""
 
-_OWNERS = (fullnames.PIPELINE, fullnames.GRAPH, fullnames.CONTEXT)
+_OWNERS = (fullnames.PIPELINE, fullnames.GRAPH, fullnames.CONTEXT, fullnames.EXPERIMENT)
 
 
 class MettaPlugin(Plugin):
@@ -81,9 +85,15 @@ class MettaPlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._strict = read_strict(options.config_file)
+        try:
+            self._strict = read_strict(options.config_file)
+        except UsageError as error:
+            # What mypy raises itself for a plugin that it cannot use: it prints the sentence and stops (exit code 2).
+            raise CompileError([str(error)]) from error
         self._session = Session(self._strict)
-        self._methods = {key: partial(self._safely, feature, _default_type) for key, feature in _METHODS.items()}
+        self._methods = {
+            key: partial(self._safely, partial(_returning, feature), _default_type) for key, feature in _METHODS.items()
+        }
         self._signatures = {
             key: partial(self._safely, feature, _default_signature) for key, feature in _SIGNATURES.items()
         }
@@ -100,7 +110,7 @@ class MettaPlugin(Plugin):
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
         if fullname == fullnames.PIPELINE:
-            return partial(self._safely, inputs.constructor, _default_type)
+            return partial(self._safely, partial(_returning, inputs.constructor), _default_type)
         return None
 
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
@@ -117,6 +127,8 @@ class MettaPlugin(Plugin):
 
     def get_attribute_hook(self, fullname: str) -> Callable[[AttributeContext], Type] | None:
         owner, _, name = fullname.rpartition(".")
+        if name in graphs.OF_GRAPHS and self._owner(owner) == fullnames.PIPELINE:
+            return partial(self._safely, graphs.uncompiled, _default_attribute)
         if self._owner(owner) != fullnames.CONTEXT:
             return None
         return partial(self._safely, partial(_attribute, name), _default_attribute)
@@ -176,6 +188,10 @@ class MettaPlugin(Plugin):
         except Exception:
             if self.options.show_traceback:
                 raise
+
+
+def _returning(feature: Callable[[Session, Any], Type], session: Session, ctx: Any) -> Type:
+    return returned(session, ctx, feature(session, ctx))
 
 
 def _attribute(name: str, session: Session, ctx: AttributeContext) -> Type:

@@ -7,8 +7,6 @@ model has that of pydantic's plugin, or of `dataclass_transform` without it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple
 
 from mypy.expandtype import expand_self_type, expand_type_by_instance
@@ -37,31 +35,12 @@ from mypy.types import (
     get_proper_type,
 )
 
+from metta.sweep.contracts.records import PROTOCOL_OWN, Family, Member, why_not_rebuilt
+
 BASE_MODEL = "pydantic.main.BaseModel"
 
 _DATACLASS = "dataclass"
 _PYDANTIC = "pydantic-mypy-metadata"
-
-
-class Family(Enum):
-    """Which library's rules a record class follows."""
-
-    NAMED_TUPLE = "NamedTuple"
-    TYPED_DICT = "TypedDict"
-    DATACLASS = "dataclass"
-    PYDANTIC = "pydantic model"
-    ATTRS = "attrs class"
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """One field as its library declares it, and how the constructor takes it."""
-
-    type: Type
-    alias: str
-    init: bool = True
-    init_only: bool = False
-    has_default: bool = False
 
 
 def family_of(tp: Type) -> Family | None:
@@ -128,22 +107,12 @@ def unreplaceable(tp: Type, name: str) -> str | None:
     """Why the field of the record (or of those in a union that have it) cannot be rebound; None where it can."""
     proper = get_proper_type(tp)
     items = proper.items if isinstance(proper, UnionType) else [proper]
-    having = [item for item in items if name in (_members(item) or ())]
-    return next((found for item in having if (found := _why_not_rebuilt(item))), None)
-
-
-def _why_not_rebuilt(tp: Type) -> str | None:
-    """What the constructor takes and does not keep, or keeps and does not take, would be lost on the way."""
-    if family_of(tp) not in (Family.DATACLASS, Family.ATTRS):
-        return None
-    taken = constructor_of(tp) or {}
-    for name, member in (_members(tp) or {}).items():
-        if member.init_only:
-            return f'"{name}" is an InitVar: the instance does not keep it'
-        if not member.init:
-            return f'"{name}" has init=False: the constructor does not take it'
-        if name not in taken:
-            return f'its own __init__ does not take "{name}"'
+    for item in items:
+        family, members = family_of(item), _members(item) or {}
+        if family is not None and name in members:
+            why = why_not_rebuilt(family, members, constructor_of(item) or {})
+            if why is not None:
+                return why
     return None
 
 
@@ -165,15 +134,11 @@ def protocol_of(tp: Type) -> Mapping[str, Type] | None:
             if getter is not None:
                 attributes[name] = _seen_from(proper, base, getter)
             elif isinstance(node, (FuncBase, Decorator)):
-                if name not in _PROTOCOL_OWN and not symbol.plugin_generated:
+                if name not in PROTOCOL_OWN and not symbol.plugin_generated:
                     return None
             elif isinstance(node, Var) and not node.is_inferred:
                 attributes[name] = _variable_type(proper, node)
     return attributes
-
-
-# Methods that ask nothing of a class which satisfies the protocol.
-_PROTOCOL_OWN = frozenset({"__init__", "__subclasshook__", "__init_subclass__", "__class_getitem__"})
 
 
 def _getter(node: SymbolNode | None) -> Type | None:
@@ -186,22 +151,22 @@ def _getter(node: SymbolNode | None) -> Type | None:
     return declared.ret_type if isinstance(declared, CallableType) else AnyType(TypeOfAny.unannotated)
 
 
-def _members(tp: Type) -> dict[str, _Member] | None:
+def _members(tp: Type) -> dict[str, Member[Type]] | None:
     """The fields as the class's library lists them, in their order; None where it is no record."""
     proper = get_proper_type(tp)
     match family_of(proper):
         case Family.TYPED_DICT:
             assert isinstance(proper, TypedDictType)
-            return {name: _Member(it, name) for name, it in proper.items.items()}
+            return {name: Member(it, name) for name, it in proper.items.items()}
         case Family.NAMED_TUPLE:
             assert isinstance(proper, TupleType)
             names = _named_tuple_fields(proper.partial_fallback.type) or []
-            return {name: _Member(it, name) for name, it in zip(names, proper.items, strict=False)}
+            return {name: Member(it, name) for name, it in zip(names, proper.items, strict=False)}
         case Family.DATACLASS:
             assert isinstance(proper, Instance)
             found = _declared(proper.type, _DATACLASS)
             return {
-                name: _Member(
+                name: Member(
                     _field_type(proper, name, bool(data["is_init_var"])),
                     data.get("alias") or name,
                     bool(data["is_in_init"]),
@@ -214,7 +179,7 @@ def _members(tp: Type) -> dict[str, _Member] | None:
             with_plugin = any(_PYDANTIC in base.metadata for base in proper.type.mro)
             found = _declared(proper.type, _PYDANTIC if with_plugin else _DATACLASS)
             return {
-                name: _Member(_field_type(proper, name), name, has_default=bool(data["has_default"]))
+                name: Member(_field_type(proper, name), name, has_default=bool(data["has_default"]))
                 for name, data in found.items()
                 if not name.startswith("_")
             }
@@ -222,7 +187,7 @@ def _members(tp: Type) -> dict[str, _Member] | None:
             assert isinstance(proper, Instance)
             listed = next(base.metadata["attrs"] for base in proper.type.mro if "attrs" in base.metadata)
             return {
-                data["name"]: _Member(
+                data["name"]: Member(
                     _field_type(proper, data["name"]), data["alias"] or data["name"].lstrip("_"), bool(data["init"])
                 )
                 for data in listed["attributes"]

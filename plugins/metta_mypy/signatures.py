@@ -164,10 +164,9 @@ def _read(tp: CallableType, function: FuncDef | None, name: str) -> Signature[Ty
 
 def _parameters(tp: CallableType, function: FuncDef | None) -> tuple[Parameter[Type], ...]:
     names = _names_in(function, len(tp.arg_names))
-    is_unbound = _takes_self(tp, function)
     found: list[Parameter[Type]] = []
     for index, (kind, name, declared) in enumerate(zip(tp.arg_kinds, tp.arg_names, tp.arg_types, strict=True)):
-        is_unknown = tp.implicit or _is_untyped(declared, kind, tp) or (is_unbound and index == 0)
+        is_unknown = tp.implicit or _is_untyped(declared, kind, tp)
         found.append(
             Parameter(
                 name or names[index] or ("args" if kind is ARG_STAR else f".{index}"),
@@ -187,13 +186,6 @@ def _names_in(function: FuncDef | None, count: int) -> Sequence[str | None]:
         if len(names) - count in (0, 1):
             return names[len(names) - count :]
     return [None] * count
-
-
-def _takes_self(tp: CallableType, function: FuncDef | None) -> bool:
-    """Whether it is a method taken from its class: mypy gives its `self` a type, which nobody has written."""
-    if function is None or not function.info or function.is_static or len(function.arg_names) != len(tp.arg_names):
-        return False
-    return class_of(get_proper_type(tp.arg_types[0])) is function.info if tp.arg_types else False
 
 
 def _is_untyped(tp: Type, kind: ArgKind, function: CallableType) -> bool:

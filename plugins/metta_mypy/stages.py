@@ -7,9 +7,18 @@ from dataclasses import replace
 
 from mypy.nodes import ARG_POS, CallExpr, Expression, IntExpr, LambdaExpr, RefExpr, StrExpr, UnaryExpr
 from mypy.plugin import MethodContext, MethodSigContext
-from mypy.types import CallableType, FunctionLike, Instance, LiteralType, Type, get_proper_type
+from mypy.types import (
+    AnyType,
+    CallableType,
+    FunctionLike,
+    Instance,
+    LiteralType,
+    Type,
+    TypeOfAny,
+    get_proper_type,
+)
 
-from metta.sweep.contracts.flow import Setting, map_element, no_count, no_name, no_source, not_a_stage
+from metta.sweep.contracts.flow import ASSUMED, Field, Setting, map_element, no_count, no_name, no_source, not_a_stage
 from metta_mypy import fullnames
 from metta_mypy.calls import Call, is_none
 from metta_mypy.effects import asked_of_point, with_inputs
@@ -69,11 +78,14 @@ def stage_lambda(
         element: for a map, what its first parameter takes.
         settings: the keywords of its `.stage`.
     """
-    known: dict[str, Type | None] = {name: field.type for name, field in point.state.fields.items()}
+    known = {name: _read_type(field) for name, field in point.state.fields.items()}
     required = [a.variable.name for a in target.arguments if a.kind == ARG_POS]
     if element is not None and target.arguments:
         known[target.arguments[0].variable.name] = element
-    known |= {name: session.expression_type(value) for name, value in (settings or {}).items()}
+    for name, value in (settings or {}).items():
+        source = renamed(value)
+        field = None if source is None else point.state.fields.get(source)
+        known[name] = session.expression_type(value) if field is None else _read_type(field)
     known |= {
         a.variable.name: session.expression_type(a.initializer)
         for a in target.arguments
@@ -81,7 +93,14 @@ def stage_lambda(
     }
     if len(left := [name for name in required if name not in known]) == 1:
         known[left[0]] = session.whole_of(point)
+    if point.state.unknown:
+        # Why nothing is known has been told: what the lambda makes of it is not told again.
+        known = {name: known.get(name) or AnyType(TypeOfAny.from_error) for name in required}
     return named(target, known, session.api)
+
+
+def _read_type(field: Field[Type]) -> Type | None:
+    return AnyType(TypeOfAny.from_error) if field == ASSUMED else field.type
 
 
 def stage_method(session: Session, ctx: MethodContext) -> Type:
@@ -141,14 +160,16 @@ def _read(session: Session, call: Call, before: Point) -> tuple[str, Target] | N
         return None
     name_of, target_of = call.positional[:2]
     name = _text(session, name_of)
+    is_swapped = False
     if name:
         check_name(session, before, name, call)
     elif name == "" or session.is_surely_no(name_of, "builtins.str"):
         report(session, [no_name(argument_of(name_of, session.api).text)], call)
+        is_swapped = isinstance(target_of, StrExpr)
     name = name or "..."
     target = read_target(session, name, target_of, session.expression_type(target_of), 1)
     session.drop_arm(target_of)
-    report(session, [] if target.problem is None else [target.problem], call)
+    report(session, [] if target.problem is None or is_swapped else [target.problem], call)
     if target.nested is not None:
         target = replace(target, nested=check_closed(session, target.nested, call))
     return name, target

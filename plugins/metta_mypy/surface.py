@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from mypy.nodes import ARG_OPT, ARG_STAR2, Argument, Decorator, OverloadedFuncDef, SymbolTableNode, Var
 from mypy.plugin import ClassDefContext
-from mypy.plugins.common import add_method_to_class
+from mypy.plugins.common import add_attribute_to_class, add_method_to_class
 from mypy.types import AnyType, TypeOfAny
 
 from metta_mypy import fullnames
+from metta_mypy.graphs import OF_GRAPHS
 
 
 def plain_methods(ctx: ClassDefContext) -> None:
@@ -24,6 +25,8 @@ def plain_methods(ctx: ClassDefContext) -> None:
             symbols[name] = SymbolTableNode(symbol.kind, plain)
     if ctx.cls.info.fullname == fullnames.PIPELINE and "through" not in symbols:
         _add_through(ctx)
+        for name in OF_GRAPHS:
+            add_attribute_to_class(ctx.api, ctx.cls, name, AnyType(TypeOfAny.special_form))
 
 
 def _add_through(ctx: ClassDefContext) -> None:

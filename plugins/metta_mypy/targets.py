@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mypy.checker import TypeChecker
 from mypy.nodes import CallExpr, Expression, LambdaExpr, MemberExpr, NameExpr, RefExpr, Var
 from mypy.types import AnyType, CallableType, Instance, ProperType, Type, TypeOfAny, UnionType, get_proper_type
 
-from metta.sweep.contracts.flow import Problem, not_a_stage
-from metta.sweep.contracts.signature import Signature
+from metta.sweep.contracts.flow import Keyword, Problem, not_a_stage
+from metta.sweep.contracts.signature import Kind, Parameter, Signature
 from metta_mypy import fullnames
 from metta_mypy.point import UNKNOWN, Point
+from metta_mypy.returned import has_own_run, pipeline_of
 from metta_mypy.session import Session, as_instance_of
 from metta_mypy.signatures import awaited, is_callable, signature_of
 from metta_mypy.wording import argument_of
@@ -51,6 +53,8 @@ def read_target(session: Session, stage: str, expression: Expression, tp: Type, 
     if isinstance(found, UnionType) and any(_is_composite(item) for item in found.items):
         # Which one it is, is known when it runs.
         return Target(nested=UNKNOWN)
+    if isinstance(found, AnyType) and (_is_error(found) or _is_told_import(found, session.api)):
+        return Target(any_signature(stage), takes_any=True)
     if is_callable(found) is False:
         shown = argument_of(expression, session.api, found).text
         problem = not_a_stage(stage, shown, position, called=_called(expression))
@@ -92,6 +96,18 @@ def _is_error(tp: AnyType) -> bool:
     return (tp if tp.source_any is None else tp.source_any).type_of_any == TypeOfAny.from_error
 
 
+def _is_told_import(tp: AnyType, checker: TypeChecker) -> bool:
+    """Whether a name comes from a module that was not found, and mypy has said so."""
+    source = tp if tp.source_any is None else tp.source_any
+    if source.type_of_any != TypeOfAny.from_unimported_type:
+        return False
+    known = checker.errors.error_info_map.get(checker.errors.file, [])
+    return any(it.code is not None and it.code.code in _IMPORTS for it in known)
+
+
+_IMPORTS = ("import-not-found", "import-untyped", "import")
+
+
 def any_signature(stage: str) -> Signature[Type]:
     """In place of a stage that could not be read: what stands behind it is not blamed for it."""
     return Signature(stage, (), AnyType(TypeOfAny.from_error), False)
@@ -114,9 +130,16 @@ def _experiment(session: Session, experiment: Instance) -> Target:
     base = as_instance_of(experiment, fullnames.EXPERIMENT)
     result = base.args[0] if base.args else AnyType(TypeOfAny.special_form)
     name = f"{experiment.type.name}.run"
-    run = experiment.type.get("run")
-    if run is not None and run.node is not None and run.node.fullname != f"{fullnames.EXPERIMENT}.run":
+    if has_own_run(experiment.type):
         own = signature_of(session.method_type(experiment, "run"), session.api)
         if own is not None:
             return Target(replace(own, name=name, is_async=True))
-    return Target(Signature(name, (), awaited(result)[0], True), takes_any=True)
+    point = pipeline_of(session, experiment)
+    if point is not None and session.oracle.is_any(result):
+        result = session.result_type(point)
+    returns = awaited(result)[0]
+    if point is None or point.inputs is None or not isinstance(point.inputs.contract, Keyword):
+        return Target(Signature(name, (), returns, True), takes_any=True)
+    taken = point.inputs.contract.fields.items()
+    parameters = tuple(Parameter(field, Kind.KEYWORD_ONLY, tp, True) for field, tp in taken)
+    return Target(Signature(name, parameters, returns, True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mypy.nodes import CallExpr, Expression, LambdaExpr, MemberExpr, StrExpr
 from mypy.plugin import MethodContext, MethodSigContext
@@ -48,6 +49,15 @@ class Reading:
     problems: list[Problem]
 
 
+class Foreseen(NamedTuple):
+    """What was found for the types of lambdas, before mypy has checked the arguments."""
+
+    call: CallExpr
+    pending: Pending
+    reading: Reading
+    effect: Effect
+
+
 def through_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     """Types the parameters of the lambdas among the hooks."""
     assert isinstance(ctx.context, CallExpr)
@@ -62,6 +72,9 @@ def through_signature(session: Session, ctx: MethodSigContext) -> FunctionLike:
     # The types of settings come later; as fields they have no say in what a stage gives.
     settings = {name: Setting(None, renamed(value), "through") for name, value in reading.settings.items()}
     effect = effect_of(pending, reading.contract, settings, session.oracle)
+    if not call.positional and not settings and not reading.problems:
+        # Else the types of arguments may say more, once they are known.
+        session.foreseen = Foreseen(ctx.context, pending, reading, effect)
     return session.with_keywords(signature, hook_contexts(session, reading.hooks, effect, pending))
 
 
@@ -75,9 +88,14 @@ def through_method(session: Session, ctx: MethodContext) -> Type:
         if point is not UNKNOWN:
             report(session, [through_without_stage(point.closed or None)], call)
         return session.type_of(point, ctx.context)
-    reading = read(session, pending, call)
-    settings = {name: setting_of(session, value, "through") for name, value in reading.settings.items()}
-    effect = effect_of(pending, reading.contract, settings, session.oracle)
+    foreseen = session.foreseen
+    if isinstance(foreseen, Foreseen) and foreseen.call is ctx.context and foreseen.pending is pending:
+        reading, effect = foreseen.reading, foreseen.effect
+    else:
+        reading = read(session, pending, call)
+        settings = {name: setting_of(session, value, "through") for name, value in reading.settings.items()}
+        effect = effect_of(pending, reading.contract, settings, session.oracle)
+    session.foreseen = None
     # What the stage itself has wrong was reported with it, where it was settled alone.
     found = [p for p in effect.problems if not pending.settled or p.at == "through"]
     report(session, reading.problems, call)
@@ -145,6 +163,8 @@ def read_contract(session: Session, value: Expression) -> Type | NotAType | Unkn
 def kind_of(session: Session, value: Expression) -> ValueKind:
     if isinstance(value, StrExpr) or is_none(value):
         return ValueKind.TEXT
+    if isinstance(value, LambdaExpr):
+        return ValueKind.OTHER
     if renamed(value) is not None:
         return ValueKind.RENAME
     return ValueKind.OTHER if isinstance(session.written_type(value), NotAType) else ValueKind.TYPE

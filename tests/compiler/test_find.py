@@ -319,6 +319,17 @@ def test_a_run_that_is_not_started_is_closed() -> None:
             'user.py:2: user.py does not import: "lg" is no hook (did you mean "log"?)',
         ),
         ("raise ValueError\n", "user.py:1: user.py does not import: ValueError"),
+        (
+            "class A:\n    best = 1\n    _bst = 2\n\n\nA().bst\n",
+            (
+                "user.py:6: user.py does not import: AttributeError: 'A' object has no attribute 'bst' "
+                '(did you mean "best"?)'
+            ),
+        ),
+        (
+            "def f(batches):\n    return batchs\n\n\nf(1)\n",
+            ("user.py:2: user.py does not import: NameError: name 'batchs' is not defined (did you mean \"batches\"?)"),
+        ),
         ("raise ValueError('a\\nb' + 400 * 'x')\n", None),
     ],
 )
@@ -348,11 +359,32 @@ def test_an_import_error_in_a_neighbour_names_the_neighbour(folder: Path) -> Non
         ("usr.py", 'there is no file usr.py (did you mean "user.py"?)'),
         (".", ". is a directory: name a Python file (metta-sweep check takes directories)"),
         ("binary.py", "binary.py is no Python file: it holds binary data"),
+        (
+            "book.ipynb",
+            "book.ipynb is a notebook: write it as a script first (jupyter nbconvert --to script book.ipynb)",
+        ),
+        (
+            "latin.py",
+            (
+                "latin.py:2: latin.py is no Python file: byte 0xe9 is no utf-8; save it as UTF-8, or name its encoding "
+                "in the first line (# -*- coding: ... -*-)"
+            ),
+        ),
+        ("cookie.py", "cookie.py:1: cookie.py is no Python file: unknown encoding: no-such"),
     ],
 )
 def test_a_file_that_is_none(file: str, message: str, folder: Path) -> None:
     write(folder, "")
+    (folder / "book.ipynb").write_text("{}")
+    (folder / "latin.py").write_bytes(b"import os\n# caf\xe9\n")
+    (folder / "cookie.py").write_bytes(b"# -*- coding: no-such -*-\n")
     (folder / "binary.py").write_bytes(b"\x7fELF\0\0\1")
     with pytest.raises(UsageError) as raised, user_module(file):
         pass
     assert str(raised.value) == message
+
+
+def test_a_file_may_name_its_encoding(folder: Path) -> None:
+    (folder / "latin.py").write_bytes(b"# -*- coding: latin-1 -*-\nname = 'caf\xe9'\n")
+    with user_module(str(folder / "latin.py")) as module:
+        assert module.name == "caf\u00e9"

@@ -233,3 +233,9 @@ def test_a_crash_is_one_line_and_the_other_findings_stay(folder: Path) -> None:
     assert answer["blame"] == "crash"
     assert [(error["file"], error["line"]) for error in answer["errors"]] == [("a.py", 2)]
     assert "Traceback" not in json.dumps(answer)
+
+
+def test_a_file_in_no_encoding_does_not_stop_the_others(folder: Path) -> None:
+    write({"user.py": MISSING})
+    Path("latin.py").write_bytes(b"# caf\xe9\n" + MISSING.encode())
+    assert [file for file, _, _ in places(ask("latin.py", "user.py"))] == ["user.py"]

@@ -77,6 +77,23 @@ def test_the_count_at_the_end() -> None:
     assert last(MISSING, EARLIER, REMOTE, REMOTE) == "2 errors and 2 notes in 2 files"
 
 
+def test_the_count_of_what_was_checked() -> None:
+    def last(*found: Diagnostic, files: tuple[str, ...]) -> str:
+        return format_diagnostics(found, "text", files).splitlines()[-1]
+
+    assert last(files=("a.py", "b.py")) == "no problems found in 2 files"
+    assert last(MISSING, files=(MISSING.file,)) == "1 error in 1 file"
+    assert last(MISSING, files=(MISSING.file, "b.py", "c.py")) == "1 error in 1 file (3 checked)"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("retries", "retry"), ("metric", "metrics"), ("chekpoint", "checkpoint"), ("zzz", None)],
+)
+def test_the_nearest_name(name: str, meant: str | None) -> None:
+    assert nearest(name, ["metrics", "retry", "checkpoint", "checkpoint_path", "filter"]) == meant
+
+
 def test_the_order_found_does_not_matter() -> None:
     assert format_diagnostics(ALL) == format_diagnostics(reversed(ALL))
 

@@ -100,7 +100,7 @@ def test_methods_lose_self() -> None:
     assert types(Trainer.load) == {"path": str}
     assert read(Trainer.load).returns is Trainer
     assert types(trainer.score) == {"result": float}
-    assert types(Trainer.train)["self"] is None
+    assert types(Trainer.train)["self"] is Trainer
     assert types(Trainer.__dict__["score"]) == {"result": float}
 
 

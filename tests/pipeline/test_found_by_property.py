@@ -73,7 +73,7 @@ def test_a_field_that_one_arm_sets_may_be_set_around_an_open_pipeline() -> None:
     inner = (
         Pipeline()
         .conditional(lambda ctx: ctx.x > 2, Pipeline().stage("up", count_up).through(x=int))  # type: ignore[attr-defined, missing-field]
-        .stage("text", text_of)  # type: ignore[maybe-missing-field]
+        .stage("text", text_of)
         .through(text=str)
     )
     assert run(Pipeline(x=int).stage("inner", inner), x=3) == Context(x=4, text="4")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
 from metta.sweep import Context, ContractError, ContractViolation, Experiment, Pipeline, RetryPolicy
 from metta.sweep.errors import UsageError
+from metta.sweep.pipeline.reporting import collecting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def up(n: int) -> int:
@@ -50,7 +54,7 @@ def test_a_lambda_around_an_async_function_is_noticed_when_it_runs() -> None:
 def test_an_experiment_gives_what_its_pipeline_ends_with() -> None:
     class Text(Experiment[float]):
         def pipeline(self) -> Pipeline:
-            return Pipeline().stage("text", self.text).through(str)
+            return Pipeline().stage("text", self.text).through(str)  # type: ignore[stage-output]
 
         def text(self) -> str:
             return "text"
@@ -64,7 +68,8 @@ def test_an_experiment_gives_what_its_pipeline_ends_with() -> None:
 
     wrong = code_of(lambda: Pipeline().stage("e", Text()).through(score=float))
     assert wrong == 'stage-output: experiment "e" declares float; its pipeline ends with str'
-    wrong = code_of(lambda: Pipeline().stage("e", Plain()).through(score=float))
+    plain: Any = Plain()
+    wrong = code_of(lambda: Pipeline().stage("e", plain).through(score=float))
     assert wrong == 'stage-output: stage "e" returns str; its contract is score: float'
     assert Pipeline().stage("e", Plain()).through(text=str).compile().run().text == "text"
 
@@ -213,3 +218,52 @@ def test_an_optional_input_is_no_field_even_if_a_field_has_its_name() -> None:
     )
     result = pipeline.compile().run(a=1, b="input")
     assert (seen, result.b, result.n) == (["input"] * 3, "field", 3)  # type: ignore[maybe-missing-field]
+
+
+class Answer(TypedDict):
+    text: str
+
+
+def answer(n: int) -> Answer:
+    return {}  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("through", [None, ((Answer,), {}), ((), {"text": str})])
+def test_a_dict_without_a_key_of_its_type_is_blamed_on_its_stage(through: Any) -> None:
+    pipeline: Any = Pipeline(n=int).stage("answer", answer)
+    if through is not None:
+        pipeline = pipeline.through(*through[0], **through[1])
+    graph = pipeline.stage("shout", lambda text: text).through(loud=str).compile()
+    with pytest.raises(ContractViolation, match='stage "answer" broke its contract'):
+        graph.run(n=1)
+
+
+def test_a_function_that_makes_a_pipeline_was_meant_to_be_called() -> None:
+    def build() -> Pipeline:
+        return Pipeline(n=int).stage("up", up).through(n=int)
+
+    uncalled: Any = build
+    with pytest.raises(ContractError) as raised:
+        Pipeline(n=int).stage("inner", uncalled).through(n=int)
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.remedy.partition(" nests")[0]) == (
+        "stage-output",
+        'call it: .stage("inner", build(...))',
+    )
+
+
+def test_a_name_and_a_function_in_each_others_place_are_one_mistake() -> None:
+    swapped: Any = (up, "up")
+    with collecting() as found:
+        Pipeline(n=int).stage(*swapped).through(n=int)
+    assert [d.code for d in found] == ["not-a-stage"]
+
+
+def test_a_name_that_is_imported_for_type_checkers_only() -> None:
+    def total(texts: Sequence[str]) -> int:
+        return len(texts)
+
+    with collecting() as found:
+        Pipeline(texts=list[str]).stage("total", total).through(n=int)
+    (note,) = found
+    assert (note.code, note.found) == ("untyped-stage", "Sequence")

@@ -89,6 +89,8 @@ class Row:
     "steps": '''\
 """The stages."""
 
+from typing import Any, overload
+
 from items import Item
 from pictures import Picture
 from records import Answer, Batch, HasLoss, Part, Query, Row, Score
@@ -128,6 +130,18 @@ def rows(path: str) -> Row:
 
 def say(message: str) -> None:
     print(message)
+
+
+@overload
+def count(steps: int) -> int: ...
+@overload
+def count(steps: str) -> str: ...
+def count(steps: int | str) -> int | str:
+    return steps
+
+
+def guess(steps: int) -> Any:
+    return steps
 ''',
     "alone": """\
 from metta.sweep import Pipeline
@@ -139,8 +153,9 @@ alone = Pipeline(path=str).stage("load", load).stage("train", train).through(Sco
     "flows": '''\
 """Pipelines that the next module goes on with."""
 
-from metta.sweep import Pipeline
+from metta.sweep import Experiment, Pipeline
 
+from records import Score
 from steps import answer, ask, load, rows, train, weigh
 
 loaded = Pipeline(path=str).stage("load", load)
@@ -156,14 +171,19 @@ branched = Pipeline(path=str).conditional(
     Pipeline().stage("length", lambda path: len(path)).through(length=int),
     Pipeline().stage("nothing", lambda: 0).through(length=int),
 )
+
+
+class Study(Experiment[Score]):
+    def pipeline(self) -> Pipeline:
+        return Pipeline(path=str, seed=int).stage("load", load).stage("train", train)
 ''',
     "use": '''\
 """What the other modules decide about."""
 
-from flows import answered, asked, branched, listed, loaded, looped, opened, trained, weighed
+from flows import Study, answered, asked, branched, listed, loaded, looped, opened, trained, weighed
 from metta.sweep import Pipeline
 from records import Row, Scale, Score, Sum
-from steps import is_good, report, rows, say, train
+from steps import count, guess, is_good, report, rows, say, train
 
 scale = Scale(2.0)
 
@@ -188,10 +208,14 @@ weight = weighed.stage("weight", lambda weight: weight + 1.0)
 limit = asked.stage("limit", lambda limit: limit + 1)
 text = answered.stage("text", lambda text: text.upper())
 halved = branched.stage("half", lambda length: length / 2)
+counted = trained.stage("count", count)
+guessed = trained.stage("guess", guess)
 mapped = Pipeline(row=Row).map("each", lambda item: item + 1, over="row")
+studied = Pipeline(path=str, seed=int).stage("study", Study()).stage("report", report)
 
 
 def run() -> str:
+    Study().run(path="x", seed=1)
     graph = trained.stage("again", lambda loss: loss).through(float, log=lambda data: print(data.real)).compile()
     return str(graph.run(path="x").real)
 ''',
@@ -235,7 +259,6 @@ EDITS = (
         "steps",
         "def say(message: str",
         "def say(text: str, mesage: str",
-        "use stage-input",
         "use unknown-setting",
     ),
     _edit(
@@ -246,6 +269,15 @@ EDITS = (
         "use operator",
     ),
     _edit("a stage has no annotations", "steps", "def rows(path: str) -> Row:", "def rows(path):  # type: ignore"),
+    # A daemon that starts from a cache sees these two where it has checked "use" before, for an edit above.
+    _edit(
+        "the implementation of overloads",
+        "steps",
+        "def count(steps: int | str) -> int | str:",
+        "def count(stops: int | str) -> int | str:",
+        "use stage-input",
+    ),
+    _edit("a result that is Any has no annotation", "steps", ") -> Any:", "):  # type: ignore"),
     _edit(
         "a field of a base class is renamed",
         "records",
@@ -386,6 +418,7 @@ EDITS = (
         'loaded.stage("train", train).through(score=object)',
         "use hook-signature",
         "use missing-field",
+        "use stage-input",
         "use stage-output",
     ),
     _edit("an input", "flows", "trained = loaded", "trained = Pipeline(path=int)", "use arg-type", "use stage-input"),
@@ -396,6 +429,23 @@ EDITS = (
         "trained = Pipeline(path=str, other=int)",
         "use call-arg",
         "use missing-field",
+    ),
+    _edit(
+        "an input of an experiment",
+        "flows",
+        "Pipeline(path=str, seed=int)",
+        "Pipeline(path=str, seed=str, other=int)",
+        "use arg-type",
+        "use call-arg",
+        "use missing-field",
+        "use stage-input",
+    ),
+    _edit(
+        "an experiment takes a value",
+        "flows",
+        'return Pipeline(path=str, seed=int).stage("load", load).stage("train", train)',
+        "return Pipeline(dict[str, int])",
+        "use call-arg",
     ),
     _edit(
         "a loop is closed",

@@ -94,7 +94,13 @@ class Mypy:
         return [f"--config-file={path.name}", *self.options]
 
     def call(self, module: str, arguments: Sequence[str]) -> tuple[str, str]:
-        """Run a module of mypy; what it prints and what it logs."""
+        """Run a module of mypy to its end; what it prints and what it logs."""
+        status, printed, log = self.ended(module, arguments)
+        assert status in (0, 1), printed + log
+        return printed, log
+
+    def ended(self, module: str, arguments: Sequence[str]) -> tuple[int, str, str]:
+        """Run a module of mypy; how it ends, what it prints and what it logs."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MYPY")}
         done = subprocess.run(
             [self.python, "-m", module, *arguments],
@@ -104,8 +110,7 @@ class Mypy:
             text=True,
             check=False,
         )
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        return done.stdout, done.stderr
+        return done.returncode, done.stdout, done.stderr
 
 
 class Daemon:

@@ -34,6 +34,13 @@ p = Pipeline(path=str).stage("load", load).through(text=str)
 p.stage("again", load).through(number=int)
 """
 
+OTHER = """\
+import sys
+from metta_mypy import plugin as plugin
+
+sys.modules["metta_mypy.plugin"].VERSION = "{version}"
+"""
+
 BROKEN = """\
 from metta_mypy import plugin as plugin
 from metta_mypy import settle, session
@@ -97,6 +104,28 @@ def test_a_changed_option_is_not_answered_from_the_cache(python: Path, tmp_path:
         relaxed, strict = mypy.findings(["untyped.py"]), replace(mypy, strict=True).findings(["untyped.py"])
         assert [(it.severity, it.code) for it in relaxed] == [("note", "untyped-stage")]
         assert [(it.severity, it.code) for it in strict] == [("error", "untyped-stage")]
+
+
+@pytest.mark.slow
+def test_what_another_version_or_option_has_checked_is_checked_again(python: Path, tmp_path: Path) -> None:
+    files = ["untyped.py", "typed.py"]
+    (tmp_path / "untyped.py").write_text(UNTYPED, encoding="utf-8")
+    (tmp_path / "typed.py").write_text(TYPED, encoding="utf-8")
+    plugin = tmp_path / "other.py"
+    plugin.write_text(OTHER.format(version="one"), encoding="utf-8")
+    mypy = Mypy(tmp_path, python, libraries=(tmp_path,), plugins="other")
+
+    def rechecked(mypy: Mypy) -> set[str]:
+        return mypy.rechecked(files) & {"untyped", "typed"}
+
+    mypy.findings(files)
+    assert rechecked(mypy) == set()
+    # mypy itself sees the other plugin as well, but at the first run only, and for what that run checks.
+    plugin.write_text(OTHER.format(version="two"), encoding="utf-8")
+    mypy.findings(files[:1])
+    assert rechecked(mypy) == {"typed"}
+    assert rechecked(mypy) == set()
+    assert rechecked(replace(mypy, strict=True)) == {"untyped", "typed"}
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-from metta.sweep import Pipeline
+from metta.sweep import Hooks, Pipeline
 from tests.typing.records import (
     Batch,
     Config,
@@ -35,6 +35,8 @@ from tests.typing.records import (
     slow,
     text_length,
     to_batch,
+    to_checked,
+    to_config,
     to_dict,
     to_float,
     to_list,
@@ -43,6 +45,8 @@ from tests.typing.records import (
     to_report,
     to_text,
 )
+
+hooks: Hooks = {"log": print, "retry": 2}
 
 # 1
 Pipeline(str).stage("halve", halve)  # E 1
@@ -70,6 +74,11 @@ Pipeline(int).stage("float", to_float).through(Batch)  # E 2
 Pipeline(int).stage("batch", to_batch).through(Model)  # E 2
 Pipeline(int).stage("network", to_network).through(float)  # E 2
 Pipeline(int).stage("slow", slow).through(str)  # E 2
+Pipeline(int).stage("model", to_model).through(Batch)  # E 2
+Pipeline(int).stage("config", to_config).through(Batch)  # E 2
+Pipeline(int).stage("checked", to_checked).through(Batch)  # E 2
+Pipeline(int).stage("float", to_float).through(str, **hooks)  # E 2
+Pipeline(int).stage("model", to_model).through(Report, **hooks)  # E 2
 
 # 3
 Pipeline(3)  # E 3

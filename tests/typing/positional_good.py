@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from metta.sweep import Context, Experiment, Hooks, HookSet, Pipeline, RetryPolicy
 from tests.typing.records import (
@@ -28,6 +28,7 @@ from tests.typing.records import (
     slow,
     text_length,
     to_batch,
+    to_config,
     to_dict,
     to_float,
     to_list,
@@ -39,8 +40,11 @@ from tests.typing.records import (
     untyped,
 )
 
+DEBUG: Final = False
 hooks: Hooks = {"log": print, "retry": 2}
 bag: dict[str, Any] = {"log": print}
+quiet: Hooks = {"retry": 3, "validate": lambda data: data is not None}
+plain = {"retry": 2, "timeout": 3.0}
 production = HookSet(log=print) | HookSet(retry=2)
 
 
@@ -130,6 +134,25 @@ with_hooks = Pipeline(int).stage("float", to_float).through(float, **hooks)
 with_bag = Pipeline(int).stage("model", to_model).through(Model, **bag)
 with_set = Pipeline(int).stage("model", to_model).through(Model, **production)
 with_fields = Pipeline(x=int).stage("float", to_float).through(y=float, **production)
+with_hooks_and_a_record = Pipeline(int).stage("model", to_model).through(Model, **hooks)
+with_hooks_and_a_dataclass = Pipeline(int).stage("batch", to_batch).through(Batch, **hooks)
+with_hooks_and_a_dict = Pipeline(int).stage("config", to_config).through(Config, **hooks)
+with_hooks_and_a_union = Pipeline(int).stage("model", to_model).through(Model | None, **hooks)
+with_more_hooks = Pipeline(int).stage("model", to_model).through(Model, **(hooks | {"timeout": 3.0}))
+with_either = Pipeline(int).stage("model", to_model).through(Model, **(hooks if DEBUG else quiet))
+with_either_and_fields = Pipeline(int).stage("model", to_model).through(loss=float, **(hooks if DEBUG else quiet))
+with_either_alone = (
+    Pipeline(int).stage("model", to_model).through(**(hooks if DEBUG else quiet)).stage("fields", read_fields)
+)
+with_a_plain_dict = Pipeline(int).stage("batch", to_batch).through(Batch, **plain)
+with_a_plain_dict_and_fields = Pipeline(int).stage("float", to_float).through(y=float, **plain)
+
+
+def chosen(debug: bool, more: Hooks) -> Pipeline:
+    both = Pipeline(int).stage("model", to_model).through(Model, **(hooks if debug else quiet))
+    return both.stage("advance", advance).through(Model, **more)
+
+
 hooks_only = Pipeline(int).stage("float", to_float).through(retry=2, on_error=lambda error: 0.0).stage("h", halve)
 globally = Pipeline(int).stage("float", to_float).with_global_hooks(before=lambda stage, data: print(stage, data))
 

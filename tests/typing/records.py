@@ -80,6 +80,14 @@ def to_batch(x: int) -> Batch:
     return Batch([float(x)])
 
 
+def to_checked(x: int) -> Checked:
+    return Checked(loss=float(x))
+
+
+def to_config(x: int) -> Config:
+    return {"rate": float(x), "momentum": 0.0}
+
+
 def to_network(x: int) -> Network:
     return Network(x)
 

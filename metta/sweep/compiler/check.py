@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,13 +11,15 @@ from typing import NamedTuple
 from metta.sweep.compiler.find import Candidate, Unmade, built_by, candidates, no_pipeline, outermost, unmade
 from metta.sweep.compiler.load import LoadError, fresh_packages, user_module
 from metta.sweep.compiler.loading import Stop, noting_stops
+from metta.sweep.compiler.sources import python_files
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.reporting import collecting
 
-_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "venv"})
+# What these say of a value is what it is at that moment: the same mistake has another value each time.
+_OF_VALUES = frozenset({"not-a-stage", "not-a-type", "setting-type", "hook-type"})
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Target(NamedTuple):
 
 
 def targets(paths: Iterable[str]) -> list[Target]:
-    """Files as they are named, and from directories (recursively) every Python file that imports metta.sweep.
+    """Files as they are named, and from directories (recursively) every Python file that may have pipelines.
 
     Raises:
         UsageError: a path that does not exist.
@@ -54,7 +55,7 @@ def targets(paths: Iterable[str]) -> list[Target]:
     found: dict[Target, None] = {}
     for path in paths:
         if os.path.isdir(path):
-            found.update((Target(file, named=False), None) for file in _python_files(path))
+            found.update((Target(file, named=False), None) for file in python_files(path))
         elif os.path.isfile(path):
             found[Target(path, named=True)] = None
         else:
@@ -94,8 +95,12 @@ def check_paths(paths: Iterable[str]) -> list[Diagnostic]:
 
 
 def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Findings by file and line."""
-    return sorted(found, key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
+    """Findings by file and line, those that differ in a value alone once."""
+    kept: dict[tuple[object, ...], Diagnostic] = {}
+    for d in found:
+        message = d.message.replace(d.found, "") if d.code in _OF_VALUES and d.found else d.message
+        kept.setdefault((d.code, d.file, d.line, d.stage, d.pipeline, d.severity, message), d)
+    return sorted(kept.values(), key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
 
 
 def note_of_stop(stop: Stop) -> Diagnostic:
@@ -178,45 +183,6 @@ def _stand(pipeline: Pipeline, collected: dict[Diagnostic, None]) -> None:
         # what the user needs to hear of.
         if not any(d.severity is Severity.ERROR for d in collected):
             raise
-
-
-def _python_files(folder: str) -> Iterator[str]:
-    """Python files below the folder that import metta.sweep, sorted; not in hidden folders, caches, environments."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".")
-            and name not in _SKIPPED
-            and not os.path.exists(os.path.join(root, name, "pyvenv.cfg"))
-        )
-        for name in sorted(files):
-            path = os.path.join(root, name)
-            if name.endswith(".py") and not name.startswith(".") and _imports_us(path):
-                yield path
-
-
-def _imports_us(path: str) -> bool:
-    """Whether the file says that it imports metta; one that mentions it and is no Python is checked, to report it."""
-    try:
-        with open(path, "rb") as opened:
-            source = opened.read()
-    except OSError:
-        return False
-    if b"metta" not in source:
-        return False
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return True
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            if any(name.name.split(".")[0] == "metta" for name in node.names):
-                return True
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-            if node.module.split(".")[0] == "metta":
-                return True
-    return False
 
 
 def _finding(code: str, error: LoadError) -> Diagnostic:

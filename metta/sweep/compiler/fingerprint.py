@@ -21,6 +21,9 @@ from metta.sweep.contracts.records import record_fields
 from metta.sweep.contracts.signature import code_of
 from metta.sweep.pipeline.plan import BranchPlan, BreakPlan, LoopPlan, MapPlan, StagePlan
 
+LOADED_PREFIX = "_metta_sweep_file_"
+"""Begins the names of modules that are loaded from files which cannot be imported by name."""
+
 _KINDS = CO_VARARGS | CO_VARKEYWORDS | CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 """The flags that say what a function is; the others say where it stands."""
 
@@ -104,7 +107,7 @@ def _of_value(value: Any, depth: int = 0) -> Iterator[str]:
         yield "partial"
         yield from _of_value((value.func, value.args, value.keywords), depth + 1)
     elif isinstance(value, MethodType):
-        yield f"method of {type(value.__self__).__module__}.{type(value.__self__).__qualname__}"
+        yield f"method of {_name_of(type(value.__self__))}"
         yield from _of_value(value.__func__, depth + 1)
     elif isinstance(value, FunctionType):
         yield "function"
@@ -125,10 +128,18 @@ def _contents(cell: Any) -> Any:
 
 def _of_object(value: Any) -> Iterator[str]:
     cls = value if isinstance(value, type) else type(value)
-    yield f"{'class' if value is cls else 'object'} {cls.__module__}.{cls.__qualname__}"
+    yield f"{'class' if value is cls else 'object'} {_name_of(cls)}"
     code = code_of(value) if callable(value) else None
     if code is not None:
         yield from _of_code(code)
+
+
+def _name_of(cls: type) -> str:
+    """The name of a class. A script's are the same whether it is run or loaded by its path, wherever it lies."""
+    module = cls.__module__
+    if module == "__main__" or module.startswith(LOADED_PREFIX):
+        module = "__main__"
+    return f"{module}.{cls.__qualname__}"
 
 
 def _of_code(code: CodeType) -> Iterator[str]:

@@ -11,12 +11,15 @@ import ast
 import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, TracebackType
 
+from metta.sweep.compiler.fingerprint import LOADED_PREFIX
 from metta.sweep.compiler.loading import RunReached, Stop, loading, note_stop
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import ContractError, nearest
@@ -123,6 +126,26 @@ def _check_source(file: str, given: str) -> None:
         raise UsageError(f"{given} cannot be read: {error.strerror or error}") from None
     if b"\0" in source:
         raise UsageError(f"{given} is no Python file: it holds binary data")
+    if file.endswith(".ipynb"):
+        raise UsageError(f"{given} is a notebook: write it as a script first (jupyter nbconvert --to script {given})")
+    _check_text(source, file)
+
+
+def _check_text(source: bytes, file: str) -> None:
+    """Importing overlooks in comments what running a file does not: a byte that its encoding does not have."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        source.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        raise LoadError(
+            f"{os.path.basename(file)} is no Python file: byte {source[error.start]:#x} is no {error.encoding}; "
+            "save it as UTF-8, or name its encoding in the first line (# -*- coding: ... -*-)",
+            display_path(file),
+            line,
+        ) from None
+    except SyntaxError as error:
+        raise LoadError(f"{os.path.basename(file)} is no Python file: {error}", display_path(file)) from None
 
 
 def _place(file: str) -> tuple[str, str, str | None]:
@@ -138,7 +161,7 @@ def _place(file: str) -> tuple[str, str, str | None]:
         return folder, name, name
     if len(names) > 1:
         return folder, name, name.rpartition(".")[0]
-    return folder, f"_metta_sweep_file_{stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}", None
+    return folder, f"{LOADED_PREFIX}{stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}", None
 
 
 def _forget(root: str, kept: set[str]) -> None:
@@ -253,9 +276,26 @@ def _reason(error: BaseException, file: str) -> str:
     if isinstance(error, MettaSweepError):
         return text
     reason = f"{kind}: {text}" if text else kind
+    near = _near(error)
+    if near is not None:
+        reason += f' (did you mean "{near}"?)'
     if isinstance(error, ModuleNotFoundError):
         reason += " (is it installed in this environment?)"
     return reason
+
+
+def _near(error: BaseException) -> str | None:
+    """The attribute or name that was probably meant: what Python itself adds only where it prints the traceback."""
+    if isinstance(error, AttributeError) and error.obj is not None and error.name:
+        names = dir(error.obj)
+    elif isinstance(error, NameError) and error.name:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        names = [] if trace is None else [*trace.tb_frame.f_locals, *trace.tb_frame.f_globals]
+    else:
+        return None
+    return nearest(error.name, [name for name in names if not name.startswith("_")])
 
 
 def _line(error: BaseException, file: str) -> int:

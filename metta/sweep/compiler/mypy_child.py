@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -91,14 +92,14 @@ def _check(named: Sequence[str], found: Sequence[str], answer: Answer, said: io.
 
 
 def _can_be_checked(file: str) -> bool:
-    """Whether the file can be parsed; one that cannot be would stop mypy, and is reported when it is imported.
+    """Whether the file can be read and parsed; one that cannot be would stop mypy, and is reported when it is imported.
 
     An @ marks names that mypy makes up: on a module that has one in its name, it crashes.
     """
     if "@" in os.path.basename(file):
         return False
     try:
-        with open(file, "rb") as opened:
+        with tokenize.open(file) as opened:
             ast.parse(opened.read())
     except (OSError, SyntaxError, ValueError):
         return False

@@ -21,6 +21,7 @@ from metta.sweep.compiler.check import Target, check_targets, in_order, targets
 from metta.sweep.contracts.call_site import display_path
 from metta.sweep.contracts.diagnostics import CODES, Diagnostic, Severity
 from metta.sweep.errors import MettaSweepError, MissingExtraError, UsageError
+from metta.sweep.pipeline.replay import A_LAMBDA
 
 _CHILD = os.path.join(os.path.dirname(__file__), "mypy_child.py")
 _STAGE = re.compile(r'stage "([^"]*)"')
@@ -73,6 +74,9 @@ def check_all(paths: Iterable[str], *, static: bool | None = None) -> Checked:
     with _mypy(chosen) as process:
         found = check_targets(chosen)
         answer = _answer(process)
+    if not answer["failure"]:
+        # mypy infers what a lambda returns, and tells where it cannot.
+        found = [d for d in found if d.found != A_LAMBDA]
     return Checked(
         tuple(merged(found, static_findings(answer["errors"]))), files, tuple(answer["warnings"]), _failure(answer)
     )

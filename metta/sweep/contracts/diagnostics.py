@@ -108,10 +108,21 @@ class ContractError(UserError):
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate a misspelt name was probably meant to be, or None."""
-    from difflib import get_close_matches
+    """The candidate a misspelt name was probably meant to be, or None.
 
-    return next(iter(get_close_matches(name, list(candidates), n=1)), None)
+    Of those that are near, a common beginning counts, as in Winkler's variant of Jaro's measure: people misspell ends.
+    """
+    from difflib import SequenceMatcher, get_close_matches
+
+    def nearness(candidate: str) -> float:
+        alike = [one == other for one, other in zip(name, candidate, strict=False)][:_WINKLER_PREFIX]
+        return SequenceMatcher(None, name, candidate).ratio() + _WINKLER_WEIGHT * [*alike, False].index(False)
+
+    return max(get_close_matches(name, list(candidates), n=5), key=nearness, default=None)
+
+
+# The usual parameters of that measure.
+_WINKLER_PREFIX, _WINKLER_WEIGHT = 4, 0.1
 
 
 Format = Literal["text", "json", "github", "sarif", "junit"]
@@ -119,7 +130,9 @@ FORMATS: tuple[str, ...] = get_args(Format)
 """What `format_diagnostics` can write."""
 
 
-def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "text", files: Iterable[str] = ()) -> str:
+def format_diagnostics(
+    diagnostics: Iterable[Diagnostic], fmt: Format | str = "text", files: Iterable[str] | None = None
+) -> str:
     """All findings as one text, sorted by file and line.
 
     Args:
@@ -127,7 +140,8 @@ def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "t
         fmt: "text" for people, ending in a line that counts; "json", a list of objects; "github", the
             commands that make GitHub Actions annotate a change; "sarif", a log for code scanning; "junit", a test
             report.
-        files: what was checked, as findings name it: a test report tells of files without a finding, too.
+        files: what was checked, as findings name it, if that is known: a text says how many files, and a test report
+            tells of those without a finding, too.
 
     Raises:
         UsageError: an unknown format.
@@ -135,7 +149,7 @@ def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "t
     found = sorted(diagnostics, key=lambda d: (d.file, d.line, d.code, d.stage, d.message))
     match fmt:
         case "text":
-            return "\n".join([*map(_as_text, found), _count(found)])
+            return "\n".join([*map(_as_text, found), _count(found, files)])
         case "json":
             import json
 
@@ -149,7 +163,7 @@ def format_diagnostics(diagnostics: Iterable[Diagnostic], fmt: Format | str = "t
         case "junit":
             from metta.sweep.contracts.report_formats import as_junit
 
-            return as_junit(found, files)
+            return as_junit(found, files or ())
     near = nearest(fmt, FORMATS)
     hint = f' (did you mean "{near}"?)' if near else ""
     raise UsageError(f'unknown format "{fmt}"{hint}: choose {", ".join(FORMATS[:-1])} or {FORMATS[-1]}')
@@ -161,12 +175,17 @@ def _as_text(d: Diagnostic) -> str:
     head, *rest = d.message.splitlines() or [""]
     suffix = f"  [{d.code}]"
     where = _cut(f"{d.file}:{d.line}: ", _LINE_LIMIT // 2, keep_end=True) + note
-    first = _cut(head, _LINE_LIMIT - len(where) - len(suffix))
+    sentence, hint, near = head.partition(_HINT)
+    first = _cut(sentence, _LINE_LIMIT - len(where) - len(suffix) - len(hint + near)) + hint + near
     if first != head:
         # The sentence was cut: say elsewhere what it could not.
         rest += [f"expected: {d.expected}", f"found: {d.found}"]
     rest += d.remedy.splitlines()
     return "\n".join([where + first + suffix, *(_INDENT + line for line in rest)])
+
+
+# What a cut sentence keeps: the nearest name.
+_HINT = " (did you mean "
 
 
 def _cut(text: str, limit: int, *, keep_end: bool = False) -> str:
@@ -175,13 +194,16 @@ def _cut(text: str, limit: int, *, keep_end: bool = False) -> str:
     return "..." + text[-(limit - 3) :] if keep_end else text[: limit - 3].rstrip() + "..."
 
 
-def _count(found: Sequence[Diagnostic]) -> str:
+def _count(found: Sequence[Diagnostic], files: Iterable[str] | None) -> str:
+    having = {d.file for d in found}
+    checked = None if files is None else len(having.union(files))
     if not found:
-        return "no problems found"
+        return "no problems found" + ("" if checked is None else f" in {_plural(checked, 'file')}")
     errors = sum(d.severity is Severity.ERROR for d in found)
     notes = len(found) - errors
     parts = [_plural(n, word) for n, word in ((errors, "error"), (notes, "note")) if n]
-    return f"{' and '.join(parts)} in {_plural(len({d.file for d in found}), 'file')}"
+    of = "" if checked is None or checked == len(having) else f" ({checked} checked)"
+    return f"{' and '.join(parts)} in {_plural(len(having), 'file')}{of}"
 
 
 def _plural(number: int, word: str) -> str:

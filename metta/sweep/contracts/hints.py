@@ -110,7 +110,9 @@ def _evaluate(text: str, scope: Scope) -> Any:
     except Exception:
         return ForwardRef(text)
     try:
-        return eval(code, scope.globalns, ChainMap(dict(scope.localns), *_enclosing_locals(scope)))
+        return eval(
+            code, scope.globalns, ChainMap(dict(scope.localns), *enclosing_locals(scope.globalns, scope.qualname))
+        )
     except Exception:
         return ForwardRef(text)
 
@@ -123,7 +125,10 @@ def _compiled(text: str) -> CodeType:
 def _resolve_nested(annotation: Any, scope: Scope) -> Any:
     """`list["Trial"]`: what `typing` resolves for itself, given the names."""
     holder = SimpleNamespace(__annotations__={"it": annotation})
-    for names in (dict(scope.localns), dict(ChainMap(dict(scope.localns), *_enclosing_locals(scope)))):
+    for names in (
+        dict(scope.localns),
+        dict(ChainMap(dict(scope.localns), *enclosing_locals(scope.globalns, scope.qualname))),
+    ):
         try:
             return typing.get_type_hints(holder, scope.globalns, names, include_extras=True)["it"]
         except Exception:
@@ -140,21 +145,21 @@ def _mentions_text(annotation: Any) -> bool:
     return isinstance(parts, (list, tuple)) and any(_mentions_text(part) for part in parts)
 
 
-def _enclosing_locals(scope: Scope) -> list[dict[str, Any]]:
-    """The local names of the functions around the annotated one that are still running.
+def enclosing_locals(globalns: dict[str, Any], qualname: str) -> list[dict[str, Any]]:
+    """The local names of the functions around the one of that name that are still running, innermost first.
 
     A type defined in a function is usually used by a pipeline built in the same call. Annotations are
     no part of the closure, so this is the only place where such a name can be found.
     """
     around: list[str] = []
-    outer = scope.qualname
+    outer = qualname
     while ".<locals>." in outer:
         outer = outer.rpartition(".<locals>.")[0]
         around.append(outer)
     found: list[dict[str, Any]] = []
     frame = sys._getframe(1) if around else None
     while frame is not None:
-        if frame.f_code.co_qualname in around and frame.f_globals is scope.globalns:
+        if frame.f_code.co_qualname in around and frame.f_globals is globalns:
             found.append(frame.f_locals)
         frame = frame.f_back
     return found

@@ -9,11 +9,23 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import FunctionType, UnionType
-from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    NotRequired,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 from weakref import WeakKeyDictionary
 
 from typing_extensions import ReadOnly
@@ -21,6 +33,8 @@ from typing_extensions import ReadOnly
 from metta.sweep.contracts.hints import Scope, is_resolved, own_annotations, resolve, substitute, type_arguments
 from metta.sweep.contracts.signature import Kind, signature_of
 from metta.sweep.errors import UsageError
+
+T = TypeVar("T")
 
 
 class Family(Enum):
@@ -49,13 +63,23 @@ class RecordField:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
-    """One field as its library declares it: the unresolved type and how the constructor takes it."""
+class Member(Generic[T]):
+    """One field as its library declares it, and how the constructor takes it; the mypy plugin has the same.
 
-    declared: Any
+    Args:
+        type: as it is written: at run time, not resolved.
+        alias: its name as a keyword of the constructor.
+        init: whether the constructor takes it.
+        init_only: an `InitVar`: the instance does not keep it.
+        has_default: known of pydantic models only; elsewhere the constructor's signature says it.
+        converted: whether the constructor makes it of something else.
+    """
+
+    type: T
     alias: str
     init: bool = True
     init_only: bool = False
+    has_default: bool = False
     converted: bool = False
 
 
@@ -100,7 +124,7 @@ def record_fields(tp: Any) -> Mapping[str, RecordField] | None:
     hints = _typed_dict_hints(tp) if family is Family.TYPED_DICT else class_hints(tp)
     found: dict[str, RecordField] = {}
     for name, member in _members(get_origin(tp) or tp, family).items():
-        declared = member.declared if family is Family.PYDANTIC else hints.get(name, member.declared)
+        declared = member.type if family is Family.PYDANTIC else hints.get(name, member.type)
         form, needed = _unqualified(declared)
         if family is Family.TYPED_DICT and needed is None:
             needed = name in (get_origin(tp) or tp).__required_keys__
@@ -127,7 +151,7 @@ def constructor_fields(tp: Any) -> Mapping[str, bool] | None:
     if family is Family.TYPED_DICT:
         return {name: field.required for name, field in (record_fields(tp) or {}).items()}
     if family is Family.PYDANTIC:
-        return {name: field.is_required() for name, field in cls.model_fields.items()}
+        return {name: not member.has_default for name, member in _members(cls, family).items()}
     members = _members(cls, family)
     signature = signature_of(cls)
     if signature is None:
@@ -157,7 +181,7 @@ def constructor_types(tp: Any) -> Mapping[str, Any]:
     return {
         member.alias: fields[name].type
         for name, member in _members(cls, family).items()
-        if by_pydantic or (not member.converted and raw.get(member.alias, cls) is member.declared)
+        if by_pydantic or (not member.converted and raw.get(member.alias, cls) is member.type)
     }
 
 
@@ -193,13 +217,13 @@ def protocol_members(tp: Any) -> tuple[dict[str, Any], list[str]]:
                 signature = signature_of(member.fget)
                 returns = Any if signature is None or signature.returns is None else signature.returns
                 attributes[name] = substitute(returns, arguments.get(base, {}))
-            elif isinstance(member, (FunctionType, classmethod, staticmethod)) and name not in _PROTOCOL_OWN:
+            elif isinstance(member, (FunctionType, classmethod, staticmethod)) and name not in PROTOCOL_OWN:
                 methods.append(name)
     return attributes, methods
 
 
 # What `typing` itself puts into a Protocol class.
-_PROTOCOL_OWN = frozenset({"__init__", "__subclasshook__", "__init_subclass__", "__class_getitem__"})
+PROTOCOL_OWN = frozenset({"__init__", "__subclasshook__", "__init_subclass__", "__class_getitem__"})
 
 
 def read_fields(value: object, tp: Any = None) -> dict[str, object]:
@@ -307,10 +331,18 @@ def is_replaceable(tp: Any) -> str | None:
     family = family_of(tp)
     if family is None:
         return "it is no record"
+    return why_not_rebuilt(family, _members(get_origin(tp) or tp, family), constructor_fields(tp) or {})
+
+
+def why_not_rebuilt(family: Family, members: Mapping[str, Member[Any]], taken: Container[str]) -> str | None:
+    """Why a record cannot be built again from the fields of an instance; None where it can.
+
+    Args:
+        taken: what the constructor takes, by the names of the fields.
+    """
     if family not in (Family.DATACLASS, Family.ATTRS):
         return None
-    taken = constructor_fields(tp) or {}
-    for name, member in _members(get_origin(tp) or tp, family).items():
+    for name, member in members.items():
         if member.init_only:
             return f'"{name}" is an InitVar: the instance does not keep it'
         if not member.init:
@@ -348,27 +380,30 @@ def _typed_dict_hints(tp: Any) -> dict[str, Any]:
     return hints
 
 
-def _members(cls: Any, family: Family) -> dict[str, _Member]:
+def _members(cls: Any, family: Family) -> dict[str, Member[Any]]:
     """The fields as the class's library lists them."""
     match family:
         case Family.NAMED_TUPLE:
             raw = {name: it for base in reversed(cls.__mro__) for name, it in own_annotations(base).items()}
-            return {name: _Member(raw.get(name, Any), name) for name in cls._fields}
+            return {name: Member(raw.get(name, Any), name) for name in cls._fields}
         case Family.TYPED_DICT:
-            return {name: _Member(it, name) for name, it in own_annotations(cls).items()}
+            return {name: Member(it, name) for name, it in own_annotations(cls).items()}
         case Family.DATACLASS:
             found = cls.__dataclass_fields__.values()
             kept = [field for field in found if field._field_type is not _CLASS_VARIABLE]
-            return {it.name: _Member(it.type, it.name, it.init, it._field_type is _INIT_VARIABLE) for it in kept}
+            return {it.name: Member(it.type, it.name, it.init, it._field_type is _INIT_VARIABLE) for it in kept}
         case Family.ATTRS:
             return {
-                it.name: _Member(
+                it.name: Member(
                     Any if it.type is None else it.type, it.alias, it.init, converted=it.converter is not None
                 )
                 for it in cls.__attrs_attrs__
             }
         case Family.PYDANTIC:
-            return {name: _Member(it.annotation, _alias(name, it)) for name, it in cls.model_fields.items()}
+            return {
+                name: Member(it.annotation, _alias(name, it), has_default=not it.is_required())
+                for name, it in cls.model_fields.items()
+            }
 
 
 def _alias(name: str, field: Any) -> str:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_VARARGS, CO_VARKEYWORDS, iscoroutinefunction
 from types import CodeType, FunctionType, MappingProxyType, MethodType, WrapperDescriptorType
-from typing import Any, Generic, Self, TypeVar, get_args, get_origin, get_overloads
+from typing import Any, Generic, ParamSpecArgs, Self, TypeVar, get_args, get_origin, get_overloads
 
 from metta.sweep.contracts.hints import (
     Scope,
+    enclosing_locals,
     is_resolved,
     own_annotations,
     resolve,
@@ -60,6 +61,8 @@ class Signature(Generic[T]):
         is_async: whether a call returns an awaitable.
         bound: keywords bound by `functools.partial`; they are listed nowhere in `parameters`.
         overloads: of an overloaded function, where they return different types; `returns` is Any then.
+        hidden_by: the decorator that does not say what becomes of the result; `returns` is None then.
+        may_be_async: only a call shows whether it returns an awaitable (a plain wrapper around an async function).
     """
 
     name: str
@@ -68,6 +71,8 @@ class Signature(Generic[T]):
     is_async: bool
     bound: Mapping[str, object] = field(default_factory=lambda: _NOTHING, hash=False)
     overloads: tuple[Signature[T], ...] = ()
+    hidden_by: str = ""
+    may_be_async: bool = False
 
 
 def overloaded(implementation: Signature[T], overloads: Sequence[Signature[T]], unknown: T) -> Signature[T]:
@@ -91,7 +96,8 @@ def signature_of(fn: object) -> Signature[Any] | None:
 
     Args:
         fn: a function, bound, class or static method, partial, lambda, callable object, class,
-            `nn.Module` (read by `forward`), or one of them behind decorators (`__wrapped__`).
+            `nn.Module` (read by `forward`), or one of them behind decorators: what these make of it as their
+            annotations say, or their source; otherwise the parameters are those of `__wrapped__`.
 
     String annotations are resolved where they were written; one that cannot be stays a `ForwardRef`.
     """
@@ -125,7 +131,7 @@ def _read(fn: Any, owner: Any) -> Signature[Any] | None:
     if isinstance(fn, FunctionType):
         extra = fn.__dict__
         if not extra or not ("__wrapped__" in extra or "__signature__" in extra):
-            return _of_function(fn, owner)
+            return _of_wrapper(fn, owner) if _passes_parameters_on(fn) else _of_function(fn, owner)
     elif isinstance(fn, MethodType):
         inside = _read(fn.__func__, fn.__self__ if isinstance(fn.__self__, type) else type(fn.__self__))
         return inside and _without_first(inside)
@@ -151,6 +157,8 @@ def _read(fn: Any, owner: Any) -> Signature[Any] | None:
 def _of_function(fn: FunctionType, owner: Any) -> Signature[Any]:
     """A plain function, with its overloads."""
     signature = _of_code(fn, owner)
+    if owner is None and "." in fn.__qualname__:
+        signature = _with_self(signature, fn)
     registered = get_overloads(fn)
     if not registered:
         return signature
@@ -160,6 +168,30 @@ def _of_function(fn: FunctionType, owner: Any) -> Signature[Any]:
     return overloaded(signature, [_of_code(it, owner) for it in own], Any) if own else signature
 
 
+def _with_self(signature: Signature[Any], fn: FunctionType) -> Signature[Any]:
+    """A method taken from its class has the class for its `self`, as type checkers have it."""
+    first, *others = signature.parameters or (None,)
+    owner = _class_of(fn)
+    if first is None or first.type is not None or first.kind > Kind.POSITIONAL_OR_KEYWORD or owner is None:
+        return signature
+    return replace(signature, parameters=(replace(first, type=owner), *others))
+
+
+def _class_of(fn: FunctionType) -> type | None:
+    """The class in whose body a function was written; None where it cannot be found."""
+    *classes, name = fn.__qualname__.rpartition("<locals>.")[2].split(".")
+    if not classes:
+        return None
+    spaces = enclosing_locals(fn.__globals__, fn.__qualname__) if "<locals>" in fn.__qualname__ else [fn.__globals__]
+    for names in spaces:
+        found: Any = names.get(classes[0])
+        for part in classes[1:]:
+            found = vars(found).get(part) if isinstance(found, type) else None
+        if isinstance(found, type) and isinstance(vars(found).get(name), FunctionType):
+            return found
+    return None
+
+
 def _of_code(fn: FunctionType, owner: Any) -> Signature[Any]:
     """Read from the code object, in the layout the data model documents."""
     code = fn.__code__
@@ -167,7 +199,7 @@ def _of_code(fn: FunctionType, owner: Any) -> Signature[Any]:
     names = code.co_varnames
     positional = code.co_argcount
     count = positional + code.co_kwonlyargcount
-    annotations = _annotations(fn, owner)
+    annotations = annotations_of(fn, owner)
     first_default = positional - len(fn.__defaults__ or ())
     keyword_defaults = fn.__kwdefaults__ or ()
     found: list[Parameter[Any]] = []
@@ -186,21 +218,21 @@ def _of_code(fn: FunctionType, owner: Any) -> Signature[Any]:
     returns = annotations.get("return")
     if flags & _RETURNS_AWAITABLE:
         return Signature(source_name(fn), tuple(found), returns, True)
-    result, awaitable = _awaited(returns)
-    return Signature(source_name(fn), tuple(found), result, awaitable or _is_marked_async(fn))
+    result, awaitable = awaited(returns)
+    return Signature(source_name(fn), tuple(found), result, awaitable or is_marked_async(fn))
 
 
 _RETURNS_AWAITABLE = CO_COROUTINE | CO_ITERABLE_COROUTINE
 
 
-def _is_marked_async(fn: Any) -> bool:
+def is_marked_async(fn: Any) -> bool:
     """An async function, or one that says it is (`inspect.markcoroutinefunction`)."""
     if isinstance(fn, FunctionType) and not fn.__dict__:
         return bool(fn.__code__.co_flags & _RETURNS_AWAITABLE)
     return iscoroutinefunction(fn)
 
 
-def _awaited(returns: Any) -> tuple[Any, bool]:
+def awaited(returns: Any) -> tuple[Any, bool]:
     """What awaiting a declared result gives, and whether there is anything to await."""
     origin = returns if type(returns) is type else get_origin(returns) or returns
     if not isinstance(origin, type) or not hasattr(origin, "__await__"):
@@ -216,8 +248,8 @@ def _awaited(returns: Any) -> tuple[Any, bool]:
     return (get_args(returns) or (Any,))[-1], True
 
 
-def _annotations(fn: FunctionType, owner: Any) -> Mapping[str, Any]:
-    """Resolved; in a method inherited from `Base[int]` the type variable of Base reads int."""
+def annotations_of(fn: FunctionType, owner: Any = None) -> Mapping[str, Any]:
+    """The annotations of a function, resolved; what is inherited from `Base[int]` has int for the variable of Base."""
     raw = own_annotations(fn)
     if not all(is_resolved(annotation) for annotation in raw.values()):
         scope = _scope(fn, owner)
@@ -262,7 +294,7 @@ def _of_partial(fn: functools.partial[Any]) -> Signature[Any] | None:
         return None
     left = inside.parameters
     for _ in fn.args:
-        left = _drop_positional(left)
+        left = drop_positional(left)
     open_parameters: list[Parameter[Any]] = []
     after_bound = False
     for parameter in left:
@@ -283,10 +315,10 @@ def _of_partial(fn: functools.partial[Any]) -> Signature[Any] | None:
 
 def _without_first(signature: Signature[Any]) -> Signature[Any]:
     overloads = tuple(_without_first(it) for it in signature.overloads)
-    return replace(signature, parameters=_drop_positional(signature.parameters), overloads=overloads)
+    return replace(signature, parameters=drop_positional(signature.parameters), overloads=overloads)
 
 
-def _drop_positional(parameters: tuple[Parameter[Any], ...]) -> tuple[Parameter[Any], ...]:
+def drop_positional(parameters: tuple[Parameter[Any], ...]) -> tuple[Parameter[Any], ...]:
     """Without the parameter that takes the first positional argument; `*args` takes any number."""
     if parameters and parameters[0].kind <= Kind.POSITIONAL_OR_KEYWORD:
         return parameters[1:]
@@ -303,8 +335,32 @@ def _of_marked(fn: Any, owner: Any) -> Signature[Any] | None:
     if not callable(wrapped := marks.get("__wrapped__")):
         return None
     inside = _read(wrapped, owner)
-    # `functools.wraps` around an async function is usually a plain function that returns the coroutine.
-    return inside and replace(inside, is_async=inside.is_async or _is_marked_async(fn))
+    if inside is None:
+        return None
+    from metta.sweep.contracts import wrappers
+
+    if isinstance(fn, FunctionType):
+        return wrappers.of_wrapper(fn, wrapped, inside)
+    call = None if _as_module(fn) is not None else _call_method(fn)
+    own = None if call is None else _read(call, type(fn))
+    return inside if own is None else wrappers.of_instance(own, fn, wrapped, inside)
+
+
+_STARS = CO_VARARGS | CO_VARKEYWORDS
+
+
+def _passes_parameters_on(fn: FunctionType) -> bool:
+    """Whether it takes `*args: P.args, **kwargs: P.kwargs`."""
+    return fn.__code__.co_flags & _STARS == _STARS and any(
+        isinstance(it, ParamSpecArgs) for it in annotations_of(fn).values()
+    )
+
+
+def _of_wrapper(fn: FunctionType, owner: Any) -> Signature[Any]:
+    """A wrapper without `functools.wraps`, seen through where its decorator is annotated."""
+    from metta.sweep.contracts.wrappers import of_unmarked
+
+    return of_unmarked(fn, lambda wrapped: _read(wrapped, owner)) or _of_function(fn, owner)
 
 
 def _of_class(cls: Any) -> Signature[Any] | None:
@@ -323,7 +379,7 @@ def _of_class(cls: Any) -> Signature[Any] | None:
         return None
     known = constructor_types(cls)
     parameters = tuple(replace(p, type=known.get(p.name, p.type)) for p in inside.parameters)
-    result, is_async = _awaited(cls)
+    result, is_async = awaited(cls)
     return Signature(source_name(origin), parameters, result, is_async)
 
 
@@ -398,5 +454,5 @@ def _by_inspect(fn: Any, owner: Any) -> Signature[Any] | None:
         )
         for it in shown.parameters.values()
     )
-    result, awaitable = _awaited(typed(shown.return_annotation))
+    result, awaitable = awaited(typed(shown.return_annotation))
     return Signature(source_name(fn), parameters, result, awaitable or iscoroutinefunction(fn))

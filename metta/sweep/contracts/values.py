@@ -277,15 +277,15 @@ def _check_form(value: object, tp: Any, origin: Any, at: _At) -> str | None:
 
 
 def _check_union(value: object, tp: Any, at: _At) -> str | None:
-    verdicts = []
+    inside = []
     for member in get_args(tp):
         wrong = _check(value, member, at)
         if wrong is None:
             return None
-        if member is not NoneType:
-            verdicts.append(wrong)
-    # `X | None` with a value: what is wrong with it as an X says more than the union.
-    return verdicts[0] if len(verdicts) == 1 and value is not None else at.expected(tp, value)
+        if member is not NoneType and wrong != at.expected(member, value):
+            inside.append(wrong)
+    # `list[X] | None` with a list: what is wrong inside it says more than the union.
+    return inside[0] if len(inside) == 1 and value is not None else at.expected(tp, value)
 
 
 def _check_leaf(value: object, tp: Any, at: _At) -> str | None:

@@ -23,15 +23,7 @@ from metta.sweep.pipeline.infer import inferred_inputs
 from metta.sweep.pipeline.plan import Block
 from metta.sweep.pipeline.replay import Cursor, Report, apply, finish, replay, start_state
 from metta.sweep.pipeline.reporting import Found, settle
-from metta.sweep.pipeline.steps import (
-    BranchStep,
-    BreakStep,
-    EndStep,
-    Inputs,
-    ParallelStep,
-    StageStep,
-    Step,
-)
+from metta.sweep.pipeline.steps import BranchStep, BreakStep, EndStep, Inputs, ParallelStep, StageStep, Step
 from metta.sweep.pipeline.typed import Fields, In, Loop, Out, Prev, Ret, S, Top, checked_by_plugin
 
 if TYPE_CHECKING:
@@ -51,21 +43,19 @@ if TYPE_CHECKING:
         B,
         Condition,
         Data,
-        Dict,
         Entry,
         K,
-        List,
+        ModelLike,
         NamedTupleOf,
         Nothing,
         R,
         Reader,
-        Real,
         Record,
         Runnable,
         Scope,
         T,
-        Text,
         Tuple,
+        TypedDictLike,
         Unreturned,
         V,
         Whole,
@@ -230,6 +220,10 @@ class Pipeline(Generic[In, Out, S]):
             name = None if pending is None else pending.name
             settle([(None, through_without_stage(name))], Site.of_caller(), name or "")
             return self
+
+        def __getattr__(self, name):
+            hint = f": write .compile().{name}(...)" if name in ("run", "arun") else ""
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}{hint}", name=name, obj=self)
 
     @overload
     def loop_while(
@@ -493,7 +487,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
     __slots__ = ()
 
     # A contract that is Any. Then built-in types: what the stage returns, or what is wider, which is not followed. A
-    # wrong one returns no type variable: the type expected of the call, often a bare Pipeline, would solve it with Any.
+    # wrong one returns no type variable: the type expected of the call, often a bare Pipeline, would solve it with Any;
+    # and its hooks have none, which a bag of hooks would solve so.
     @overload
     def through(
         self, contract: TypeForm[Unreturned], /, **hooks: Unpack[DataHooks[Any, Prev]]
@@ -539,16 +534,22 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
     ) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated("the stage before returns something else than this contract")
-    def through(self, contract: TypeForm[Text], /, **hooks: Unpack[DataHooks[Text, Prev]]) -> Pipeline[In, Any, S]: ...
+    def through(self, contract: TypeForm[str], /, **hooks: Unpack[DataHooks[str, Prev]]) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated("the stage before returns something else than this contract")
-    def through(self, contract: TypeForm[Real], /, **hooks: Unpack[DataHooks[Real, Prev]]) -> Pipeline[In, Any, S]: ...
+    def through(
+        self, contract: TypeForm[float], /, **hooks: Unpack[DataHooks[float, Prev]]
+    ) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated("the stage before returns something else than this contract")
-    def through(self, contract: TypeForm[List], /, **hooks: Unpack[DataHooks[List, Prev]]) -> Pipeline[In, Any, S]: ...
+    def through(
+        self, contract: TypeForm[list[Any]], /, **hooks: Unpack[DataHooks[list[Any], Prev]]
+    ) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated("the stage before returns something else than this contract")
-    def through(self, contract: TypeForm[Dict], /, **hooks: Unpack[DataHooks[Dict, Prev]]) -> Pipeline[In, Any, S]: ...
+    def through(
+        self, contract: TypeForm[dict[Any, Any]], /, **hooks: Unpack[DataHooks[dict[Any, Any], Prev]]
+    ) -> Pipeline[In, Any, S]: ...
     # A NamedTuple class tells what is one of it, a dataclass does not. A dict may be read as either.
     @overload
     def through(
@@ -559,18 +560,20 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         self: Staged[In, dict[Any, Any], S, Prev], contract: type[T], /, **hooks: Unpack[DataHooks[T, Prev]]
     ) -> Pipeline[In, T, S]: ...
     @overload
-    @deprecated("the stage before returns something else than this contract")
-    def through(self, contract: type[Tuple], /, **hooks: Unpack[DataHooks[Tuple, Prev]]) -> Pipeline[In, Any, S]: ...
+    @deprecated("the stage before returns, or one of these hooks gives, something else than this contract")
+    def through(self, contract: type[Tuple], /, **hooks: Unpack[DataHooks[Any, Prev]]) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated("the stage before returns something else than this contract")
     def through(
-        self: Staged[In, str | float | list[Any], S, Prev],
+        self: Staged[In, str | float | list[Any] | tuple[Any, ...] | ModelLike | TypedDictLike, S, Prev],
         contract: type[Data],
         /,
-        **hooks: Unpack[DataHooks[Data, Prev]],
+        **hooks: Unpack[DataHooks[Any, Prev]],
     ) -> Pipeline[In, Any, S]: ...
+    # Other classes, unions and protocols, and bags of hooks. From here on the hooks are written out, without aliases:
+    # with Unpack pyright takes a bag without annotation for settings, and ty a field for a hook; an alias would stand
+    # in pyright's sentences in place of what it means.
     # fmt: off
-    # Other classes, unions and protocols, and bags of hooks.
     @overload
     def through(
         self, contract: TypeForm[T], /, *, before: Callable[[T], object] = ..., after: Callable[[T], object] = ...,
@@ -615,6 +618,12 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         archive: Callable[[Any], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
         **fields: TypeForm[Any],
     ) -> Pipeline[In, Any, S]: ...
+    # What stands behind `**` and is no single TypedDict, such as one of two bags, may fill a parameter that is
+    # required: only such a call comes here.
+    @overload
+    def through(self, contract: TypeForm[T], /, *, _bag: object, **hooks: object) -> Pipeline[In, T, S]: ...
+    @overload
+    def through(self, /, *, _bag: object, **hooks: object) -> Pipeline[In, Any, S]: ...
     @overload
     @deprecated(
         "neither hooks nor types: settings of the stage stand on .stage(...), and a bag of hooks is annotated as Hooks"

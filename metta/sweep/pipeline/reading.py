@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,11 @@ def read_stage(
     Args:
         argument: where `target` stands in the builder call.
     """
-    if not isinstance(name, str) or not name:
+    given: object = name
+    if not isinstance(given, str) or not name:
         settle([(None, flow.no_name(summarize(name, 60)))], site)
+        if isinstance(target, str):
+            return _any_stage(target, site)  # the two are in each other's place: one mistake
         name = str(name)
     if over is not None:
         _check_count("max_parallel", max_parallel, site)
@@ -96,12 +99,28 @@ def read_stage(
     if isinstance(view.call, functools.partial):
         _check_bound(name, view.call, site, argument)
     call, signature = view.call, view.signature
+    if signature is not None and signature.may_be_async:
+        call = _settled(call)
     return StageStep(name, call, signature, view.pipeline, read, site, over, max_parallel, gives_whole=view.gives_whole)
 
 
 def _any_stage(name: str, site: Site) -> StageStep:
     """In place of a stage that could not be read: what stands behind it is not blamed for it."""
     return StageStep(name, _any_stage, Signature(name, (), Any, False), None, _NO_SETTINGS, site)
+
+
+def _settled(call: Callable[..., Any]) -> Callable[..., Any]:
+    """What returns a result or an awaitable, as an async function: called in a thread, as it may start a loop there."""
+
+    @functools.wraps(call)
+    async def settled(*args: Any, **kwargs: Any) -> Any:
+        from asyncio import to_thread
+        from inspect import isawaitable
+
+        result = await to_thread(call, *args, **kwargs)
+        return await result if isawaitable(result) else result
+
+    return settled
 
 
 def read_loop(condition: Any, max_iterations: Any, site: Site) -> LoopStep:

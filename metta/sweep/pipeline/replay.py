@@ -6,14 +6,17 @@ arm, a loop body and a nested pipeline are replayed in the context around them. 
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ForwardRef
+from typing import Any, ForwardRef, ParamSpecArgs
 
 from metta.sweep.contracts import flow
 from metta.sweep.contracts.flow import EMPTY, Condition, Loop, Output, PersistentMap, Problem, Shape, State
+from metta.sweep.contracts.records import Family, family_of
 from metta.sweep.contracts.runtime_oracle import RuntimeOracle
-from metta.sweep.contracts.signature import signature_of
+from metta.sweep.contracts.signature import Signature, signature_of
 from metta.sweep.pipeline.context import Context
 from metta.sweep.pipeline.hook_checks import check_hooks
 from metta.sweep.pipeline.plan import (
@@ -148,9 +151,11 @@ def _stage(cursor: Cursor, step: StageStep, report: Report) -> Cursor:
         effect = flow.stage_effect(step.name, step.signature, settings, contract, state, ORACLE, end=end)
     binding, out, after, problems = effect
     for problem in problems:
-        report(step, problem)
+        report(step, _explained(step, problem))
     if through is not None and through.hooks:
         check_hooks(step, through, out, state, ORACLE, lambda p: report(step, p))
+    if out.proven and _has_keys(step.signature, out):
+        out = out._replace(proven=False)
     after = _behind(step, state, after)
     plan: Plan
     if step.over is not None:
@@ -158,6 +163,14 @@ def _stage(cursor: Cursor, step: StageStep, report: Report) -> Cursor:
     else:
         plan = StagePlan(step, binding, out, state, after, drawn)
     return _push(cursor, plan, after, names)
+
+
+def _has_keys(signature: Signature[Any] | None, out: Output[Any]) -> bool:
+    """Whether keys of a TypedDict are read: any dict may pass for one, so that only a check finds one missing."""
+    read = [signature.returns if signature is not None and out.shape is Shape.RECORD else None]
+    if isinstance(out.contract, flow.Positional):
+        read.append(out.contract.type)
+    return any(family_of(tp) is Family.TYPED_DICT for tp in read if tp is not None)
 
 
 def _tell_unresolved(step: StageStep, report: Report) -> None:
@@ -171,8 +184,42 @@ def _tell_unresolved(step: StageStep, report: Report) -> None:
         report(step, _unresolved(step.name, "the return annotation", step.signature.returns))
 
 
+A_LAMBDA = "a lambda"
+"""What is found where a stage has no annotations because it cannot have any."""
+
+
+def _explained(step: StageStep, problem: Problem) -> Problem:
+    """The problem; that a stage has no types is put down to what it is, a lambda or a wrapper that hides them."""
+    signature = step.signature
+    if signature is not None and problem.code == "stage-output" and hasattr(signature.returns, "_standing"):
+        call = f'.stage("{step.name}", {signature.name}(...))'
+        return replace(problem, remedy=f"call it: {call} nests the pipeline that it makes")
+    if signature is None or problem.code != "untyped-stage":
+        return problem
+    if any(isinstance(it.type, ParamSpecArgs) for it in signature.parameters):
+        remedy = "write @functools.wraps(fn) over the wrapper in its decorator, and annotate fn: Callable[P, R]"
+        return replace(problem, found="a wrapper that takes *args: P.args, **kwargs: P.kwargs", remedy=remedy)
+    if decorator := signature.hidden_by:
+        return replace(
+            problem,
+            message=f'what stage "{step.name}" returns is not known behind the decorator {decorator}: '
+            "it is checked only at run time",
+            expected="a decorator whose annotations say what it returns",
+            found=f"{decorator}, whose wrapper may return something else than the function",
+            remedy=f"annotate {decorator}: it takes Callable[P, R] and returns Callable[P, ...] (P = ParamSpec)",
+        )
+    if getattr(step.call, "__name__", "") == "<lambda>":
+        return replace(
+            problem,
+            message=f'what stage "{step.name}" returns is not known, as it is a lambda: it is checked only at run time',
+            found=A_LAMBDA,
+            remedy="write a function, which can be annotated",
+        )
+    return problem
+
+
 def _unresolved(stage: str, what: str, reference: ForwardRef) -> Problem:
-    name = reference.__forward_arg__
+    name = _unknown_name(reference.__forward_arg__)
     return Problem(
         "untyped-stage",
         f'{what} of stage "{stage}" names "{name}", which is not known at run time: it is not checked',
@@ -181,6 +228,12 @@ def _unresolved(stage: str, what: str, reference: ForwardRef) -> Problem:
         remedy=f'correct "{name}", or import it outside `if TYPE_CHECKING:`',
         note=True,
     )
+
+
+def _unknown_name(annotation: str) -> str:
+    """The name to blame for an annotation that cannot be evaluated: the first that is no builtin."""
+    names = re.findall(r"[^\W\d]\w*(?:\.\w+)*", annotation)
+    return next((name for name in names if not hasattr(builtins, name)), annotation)
 
 
 # -- nesting --------------------------------------------------------------------------------------------------------

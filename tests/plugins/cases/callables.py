@@ -349,3 +349,9 @@ def several(items: Iterable[str], sep: str = ",") -> str:
 
 builtin_good = Pipeline(list[str]).stage("sorted", several).through(text=str).stage("whole", anything)
 whole_output = Pipeline(images=list[float]).stage("whole", whole).through(text=str)  # E: stage-output
+
+# The annotations of these stand in a stub: at run time they have none, and definition time gives them the whole.
+length_of_a_value = Pipeline(str).stage("length", len)  # DN: untyped-stage
+length_of_a_field = Pipeline(seed=str).stage("length", len)  # S: missing-field  # DN: untyped-stage
+length_of_a_number = Pipeline(int).stage("length", len)  # S: stage-input  # DN: untyped-stage
+text_of_a_field = Pipeline(seed=str).stage("text", repr)  # DN: untyped-stage

@@ -24,6 +24,10 @@ def use(number: int) -> int:
     return number
 
 
+def use_count(count: int) -> int:
+    return count
+
+
 by_name = (
     Pipeline(count=int)
     .stage("suggest", suggest)
@@ -146,4 +150,72 @@ in_an_arm = Pipeline(trial=Trial, count=int).parallel(
         .stage("lr", lambda trial: trial.lrs)  # S: attr-defined  # DN: untyped-stage
         .through(lr=float),
     }
+)
+arms = (
+    Pipeline(trial=Trial, count=int)
+    .parallel(
+        [
+            lambda trial: trial.lr,  # DN: untyped-stage
+            lambda trial, count: trial.name * count,  # DN: untyped-stage
+            lambda ctx: ctx.count,  # DN: untyped-stage
+            use_count,
+        ]
+    )
+    .through(all=list[float | str | int])
+    .parallel(
+        {
+            "text": lambda ctx: ctx.trial.name,  # DN: untyped-stage
+            "rate": lambda trial: trial.lr,  # DN: untyped-stage
+        }
+    )
+    .stage("show", show)
+)
+arms_misspelt = (
+    Pipeline(trial=Trial, count=int)
+    .parallel(
+        [
+            lambda ctx: ctx.trail.lr,  # S: attr-defined  # DN: untyped-stage
+            lambda trial: trial.rl,  # S: attr-defined  # DN: untyped-stage
+            lambda trial, count: trial.name + count,  # S: operator  # DN: untyped-stage
+            lambda name, time: name + time,  # E: missing-field  # DN: untyped-stage
+            use_count,
+        ]
+    )
+    .through(all=list[object])
+)
+arms_of_a_tuple = Pipeline(trial=Trial).parallel(
+    (
+        lambda ctx: ctx.trial.rl,  # S: attr-defined  # DN: untyped-stage
+        lambda trial: trial.lr,  # DN: untyped-stage
+    )
+)
+arms_return_another_type = (
+    Pipeline(trial=Trial)
+    .parallel(
+        {
+            "text": lambda ctx: ctx.trial.lr,  # DN: untyped-stage
+            "rate": lambda trial: trial.lr,  # DN: untyped-stage
+        }
+    )
+    .stage("show", show)  # S: stage-input
+)
+arms_of_a_value = (
+    Pipeline(Trial)
+    .parallel([lambda trial: trial.lr, lambda trial: trial.name])  # DN: untyped-stage
+    .through(list[float | str])
+)
+arms_of_an_open_one = Pipeline().parallel(
+    [
+        lambda trial: trial.lr,  # N: untyped-stage
+        lambda: 1,  # DN: untyped-stage
+    ]
+)
+arms_in_an_arm = Pipeline(trial=Trial, count=int).conditional(
+    lambda ctx: ctx.count > 1,
+    Pipeline().parallel(
+        [
+            lambda ctx: ctx.trial.lr,  # DN: untyped-stage
+            lambda trial: trial.rl,  # S: attr-defined  # DN: untyped-stage
+        ]
+    ),
 )

@@ -357,7 +357,7 @@ mapped_arms = Pipeline(loss=float).parallel(
 )
 inside_arms = Pipeline(loss=float).parallel(
     [
-        Pipeline().stage("half", halve).through(loss=str),  # E: stage-output, field-redefined
+        Pipeline().stage("half", halve).through(loss=str),  # E: stage-output
         score,  # E: missing-field
     ]
 )

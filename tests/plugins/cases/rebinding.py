@@ -50,7 +50,7 @@ q = q.through(
     items=list[str],  # E: stage-output
     log=lambda data: data.item,  # S: attr-defined
 )
-q = q.stage("train", train)  # E: stage-input
+q = q.stage("train", train)
 q = q.through(weight=float)
 q = q.stage("use", use_label)  # E: missing-field
 q = q.through(text=str)

@@ -48,7 +48,7 @@ evaluated = weighed.stage("evaluate", evaluate)
 good = evaluated.through(Score).stage("use", use_label).through(text=str)
 
 wrong_items = prepared.through(items=list[str])  # E: stage-output
-wrong_train = wrong_items.stage("train", train)  # E: stage-input
+wrong_train = wrong_items.stage("train", train)
 wrong_use = weighed.stage("use", use_label)  # E: missing-field
 wrong_late = wrong_use.through(text=str)
 late_setting = Pipeline(items=list[float]).stage("train", train)

@@ -111,6 +111,8 @@ from metta.sweep.contracts.flow.problems import (
     context_text,
     describe,
     did_you_mean,
+    fitted,
+    listed,
 )
 from metta.sweep.contracts.flow.stages import (
     StageEffect,
@@ -119,9 +121,11 @@ from metta.sweep.contracts.flow.stages import (
     map_effect,
     nested_output,
     stage_effect,
+    uncalled,
     unknown_inputs,
 )
 from metta.sweep.contracts.flow.state import (
+    ASSUMED,
     EMPTY,
     Field,
     FieldMap,
@@ -130,6 +134,7 @@ from metta.sweep.contracts.flow.state import (
 )
 
 __all__ = [
+    "ASSUMED",
     "BREAK_CONDITION",
     "CALLABLE_HOOKS",
     "CHANGERS",
@@ -188,6 +193,7 @@ __all__ = [
     "empty_loop",
     "end_of_loop",
     "experiment_output",
+    "fitted",
     "global_hook_problems",
     "hook_problems",
     "inferred_inputs",
@@ -196,6 +202,7 @@ __all__ = [
     "is_field_name",
     "isolates",
     "join",
+    "listed",
     "map_effect",
     "map_element",
     "misplaced_settings",
@@ -221,6 +228,7 @@ __all__ = [
     "stray_end",
     "through_without_stage",
     "uncallable_condition",
+    "uncalled",
     "unclosed_loop",
     "unknown_after",
     "unknown_global_hook",

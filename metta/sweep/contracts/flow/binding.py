@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.contracts.flow.hook_table import HOOK_NAMES
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.problems import (
@@ -101,7 +102,10 @@ def bind(
     left: list[tuple[Parameter[T], Problem | None]] = []
     if is_map:
         named = _take_element(stage, named, settings, element, oracle, arguments, problems)
+    misspelt = _misspelt(signature, settings) if settings else ()
     for parameter in named:
+        if parameter.name in misspelt:
+            continue
         setting = settings.get(parameter.name)
         if setting is not None and parameter.kind is not Kind.POSITIONAL_ONLY:
             found, problem = _from_setting(stage, parameter, setting, state, oracle)
@@ -219,6 +223,16 @@ def _unknown_settings(
     return problems
 
 
+def _misspelt(signature: Signature[Any], settings: Mapping[str, Setting]) -> list[str]:
+    """The parameters that settings of other names were probably meant for: those are told, and not what they leave."""
+    if any(p.kind is Kind.VAR_KEYWORD for p in signature.parameters):
+        return []
+    names = [p.name for p in signature.parameters if is_named(p) and p.kind is not Kind.POSITIONAL_ONLY]
+    unknown = [name for name in settings if name not in names]
+    free = [name for name in names if name not in settings]
+    return [near for name in unknown if (near := nearest(name, free)) is not None]
+
+
 def _take_element(
     stage: str,
     named: tuple[Parameter[T], ...],
@@ -275,7 +289,7 @@ def _from_setting(
             )
         return Argument(parameter, How.SETTING, (), setting.value), None
     source = Parameter(setting.rename, parameter.kind, parameter.type, parameter.required)
-    found_argument, problem = _from_field(stage, source, state, oracle)
+    found_argument, problem = _from_field(stage, source, state, oracle, takes=name)
     if found_argument is None and problem is None:
         if state.open or state.unknown:
             return Argument(parameter, How.LATER, (setting.rename,)), None
@@ -286,9 +300,13 @@ def _from_setting(
 
 
 def _from_field(
-    stage: str, parameter: Parameter[T], state: State[T], oracle: TypeOracle[T]
+    stage: str, parameter: Parameter[T], state: State[T], oracle: TypeOracle[T], *, takes: str | None = None
 ) -> tuple[Argument[T] | None, Problem | None]:
-    """Rule 2; (None, problem) where the field exists but does not fit, (None, None) where there is none."""
+    """Rule 2; (None, problem) where the field exists but does not fit, (None, None) where there is none.
+
+    Args:
+        takes: the name of the stage's parameter, if it is another one than the field's.
+    """
     known = state.fields.get(parameter.name)
     if known is None:
         if parameter.name in state.optional and not parameter.required:
@@ -307,11 +325,13 @@ def _from_field(
         )
         return None, Problem(
             "stage-input",
-            f'stage "{stage}" takes {name}: {expected}; the context has {name}: {found}'
+            f'stage "{stage}" takes {takes or name}: {expected}; the context has {name}: {found}'
             + (f" ({known.origin})" if known.definite and known.origin else ""),
             expected=expected,
             found=found,
-            remedy=f'change the annotation of "{name}", or the contract that sets it',
+            remedy=f'change the annotation of "{takes or name}", or the contract that sets '
+            + ("it" if takes is None else f'"{name}"'),
+            fields=(name,),
         )
     if known.definite:
         return Argument(parameter, How.FIELD, (parameter.name,)), None
@@ -330,6 +350,7 @@ def _maybe_missing(stage: str, name: str, origin: str) -> Problem:
         expected=f'"{name}" set on every way here',
         found=origin,
         remedy=f'set it before, give the parameter a default, or read it with ctx.get("{name}", default)',
+        fields=(name,),
     )
 
 
@@ -368,7 +389,7 @@ def _whole(
         return None, misfit
     if problem is not None and problem.code != "missing-field":
         return None, problem
-    if state.has_value:
+    if state.has_value and not (len(state.fields) and problem is None and not is_nameless(parameter.name)):
         expected, found = oracle.describe(tp), describe(state.value, oracle)
         return None, Problem(
             "stage-input",
@@ -379,7 +400,8 @@ def _whole(
             found=found,
             remedy=f"let the stage take {article(found)}, or change the contract before it",
         )
-    return None, problem or _missing_field(stage, [(parameter, None)], state, oracle)
+    problem = problem or _missing_field(stage, [(parameter, None)], state, oracle)
+    return None, replace(problem, code="stage-input") if state.has_value else problem
 
 
 def _build(
@@ -411,6 +433,7 @@ def _build(
                 expected=expected,
                 found=found,
                 remedy=f'change the type of "{name}" in {record}, or the contract that sets it',
+                fields=(name,),
             )
         elif not known.definite:
             if name in required and state.open:
@@ -491,6 +514,8 @@ def _missing_field(
     of = "" if record is None else f" of {typed(record.name, record.type, oracle)}"
     since = f' since stage "{state.replaced_by}" replaced it' if state.replaced_by else ""
     first = missing[0][0].name
+    fields = tuple(p.name for p, _ in missing) if record is None else (record.name, *(p.name for p, _ in missing))
+    near = next((it for name in fields if (it := did_you_mean(name, names))), "")
     if missing[0][0].kind is Kind.POSITIONAL_ONLY:
         return Problem(
             "missing-field",
@@ -513,17 +538,26 @@ def _missing_field(
         fitted(
             lambda limit: (
                 f'stage "{stage}" needs field{"s" if len(wanted) > 1 else ""} {shown}{of}; '
-                f"the context has {context_text(state, oracle, limit)}{since}{did_you_mean(first, names)}"
+                f"the context has {context_text(state, oracle, limit)}{since}{near}"
             )
         ),
         expected=", ".join(wanted),
         found=found,
         remedy=(
             f'let a stage before it set "{first}" with .through({first}=...)'
-            if state.replaced_by
+            if state.replaced_by or state.has_value
             else f"declare it: Pipeline({', '.join(_declared(p, oracle) for p, _ in missing)})"
-        ),
+        )
+        if "self" not in fields
+        else _from_an_object(next(p.type for p, _ in missing if p.name == "self"), oracle),
+        fields=fields,
     )
+
+
+def _from_an_object(owner: T | None, oracle: TypeOracle[T]) -> str:
+    """What to do about a method that was taken from its class."""
+    name = "an object" if owner is None else f"{oracle.describe(owner)}(...)"
+    return f"take the method from {name}, not from the class: it has no self"
 
 
 def _declared(parameter: Parameter[T], oracle: TypeOracle[T]) -> str:

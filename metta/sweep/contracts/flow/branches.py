@@ -9,10 +9,10 @@ from metta.sweep.contracts.flow.control import after_loop, carried, join, parall
 from metta.sweep.contracts.flow.given import whole_given
 from metta.sweep.contracts.flow.hooks import check_condition
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.output import Keyword, Output, Positional, Shape, output
+from metta.sweep.contracts.flow.output import Keyword, Output, Positional, Shape, disputed, output
 from metta.sweep.contracts.flow.problems import Problem, describe
 from metta.sweep.contracts.flow.stages import after_output
-from metta.sweep.contracts.flow.state import State
+from metta.sweep.contracts.flow.state import ASSUMED, State
 from metta.sweep.contracts.signature import Signature
 
 T = TypeVar("T")
@@ -151,7 +151,9 @@ def parallel_effect(
         keyed: the mapping form: one field per arm. Otherwise the result is the list of the wholes.
     """
     problems = parallel_conflicts(state, {name: end for name, end in ends.items() if name in opened}, f'"{stage}"')
-    wholes = {name: whole(end, oracle) for name, end in ends.items()}
+    # Where a field was missing, or did not fit, an arm does not end with what it was meant to.
+    doubtful = [name for name, end in ends.items() if ASSUMED in end.fields.as_dict().values()]
+    wholes = {name: None if name in doubtful else whole(end, oracle) for name, end in ends.items()}
     if keyed:
         out, more = _keyed_output(stage, wholes, contract, oracle)
     else:
@@ -195,4 +197,4 @@ def _keyed_output(
                 at="through",
             )
         )
-    return Output(Shape.MAPPING, contract, is_keyword), problems
+    return disputed(contract, oracle) if problems else Output(Shape.MAPPING, contract, is_keyword), problems

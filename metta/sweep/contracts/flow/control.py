@@ -10,7 +10,7 @@ from typing import TypeVar
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.output import fits_in_value, not_rebuilt, same_type
 from metta.sweep.contracts.flow.problems import Problem, context_text, describe, did_you_mean
-from metta.sweep.contracts.flow.state import Field, PersistentMap, State
+from metta.sweep.contracts.flow.state import ASSUMED, Field, PersistentMap, State
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def join(one: State[T], other: State[T], oracle: TypeOracle[T], names: tuple[str
 
 def _only(known: Field[T], arms: Sequence[str], is_dropped: bool, where: str) -> Field[T]:
     """A field that the first of the arms has and the other has not, or has dropped."""
-    if not known.definite:
+    if not known.definite or known == ASSUMED:
         return known
     arm, other = arms
     origin = (
@@ -166,6 +166,9 @@ def after_loop(
                 fields = fields.set(name, Field(before.type, definite, "" if definite else before.origin))
             continue
         known = reduce(lambda a, b: _both(a, b, oracle), [f for f in found if f is not None])
+        if known == ASSUMED:
+            fields = fields.set(name, known)
+            continue
         definite = not has_condition and known.definite and None not in found
         if not definite and (entry.unknown or end.unknown):
             continue  # an unknown context may have it
@@ -193,7 +196,8 @@ def parallel_conflicts(outer: State[T], arms: Mapping[str, State[T]], where: str
         if state.replacements != outer.replacements:
             continue
         for name, before in outer.fields.items():
-            if state.fields.get(name) is not before:
+            now = state.fields.get(name)
+            if now is not before and now != ASSUMED:
                 problems.append(
                     Problem(
                         "parallel-conflict",

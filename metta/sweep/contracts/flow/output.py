@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.problems import Problem, describe, did_you_mean
-from metta.sweep.contracts.flow.state import EMPTY, Field, FieldMap, PersistentMap, State
+from metta.sweep.contracts.flow.state import ASSUMED, EMPTY, Field, FieldMap, PersistentMap, State
 
 T = TypeVar("T")
 
@@ -48,11 +48,13 @@ class Output(NamedTuple, Generic[T]):
 
     `proven`: the declared return type guarantees the contract, so that validate_type="auto" checks nothing.
     `contract` is the effective one (`-> R` without `.through` acts as `.through(R)`), None for KEEP and UNKNOWN.
+    `is_wrong`: the return type contradicts the contract, which has been told: no type stands in it.
     """
 
     shape: Shape
     contract: Positional[T] | Keyword[T] | None
     proven: bool
+    is_wrong: bool = False
 
 
 def output(
@@ -113,9 +115,7 @@ def _positional(
         return Output(Shape.VALUE, contract, False), [_untyped(stage)]
     verdict = oracle.is_assignable(returns, contract.type)
     if verdict is False:
-        return Output(Shape.VALUE, contract, False), [
-            _mismatch(stage, oracle.describe(returns), oracle.describe(contract.type))
-        ]
+        return disputed(contract, oracle), [_mismatch(stage, oracle.describe(returns), oracle.describe(contract.type))]
     return Output(Shape.VALUE, contract, _proves(verdict, returns, contract.type, oracle)), []
 
 
@@ -164,7 +164,14 @@ def _keyword(
         wrong = list(wanted)[verdicts.index(False)]
     expected_text = ", ".join(f"{name}: {describe(t, oracle)}" if t is not None else name for name, t in wanted.items())
     problem = _mismatch(stage, oracle.describe(returns), expected_text, reason and f" ({reason})")
-    return Output(Shape.DYNAMIC, contract, False), [problem.on(wrong or next(iter(wanted), None), "through")]
+    return disputed(contract, oracle), [problem.on(wrong or next(iter(wanted), None), "through")]
+
+
+def disputed(contract: Positional[T] | Keyword[T], oracle: TypeOracle[T]) -> Output[T]:
+    """The output of a stage that does not give its contract: which of the two is wrong is not known."""
+    if isinstance(contract, Positional):
+        return Output(Shape.DYNAMIC, Positional(oracle.any_type()), False, True)
+    return Output(Shape.DYNAMIC, Keyword(dict.fromkeys(contract.fields)), False, True)
 
 
 def _proves(verdict: bool | None, found: T, expected: T | None, oracle: TypeOracle[T]) -> bool:
@@ -209,6 +216,8 @@ def advance(
         known = fields.get(name)
         if known is None:
             pure = False
+        elif known == ASSUMED:
+            continue
         else:
             problem = _rebinding(stage, name, tp, known, state, oracle)
             if problem is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TypeAlias, TypeVar
 
+from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.state import State
 
@@ -31,6 +31,8 @@ class Problem:
         argument: the offending argument in the builder call; None: the call itself.
         at: which builder call: "stage" (the step itself) or "through".
         note: a note does not fail a build (`untyped-stage`, `timeout-isolates`).
+        fields: of the context, that are not there or do not fit: behind the step they are taken to be what its readers
+            want, so that one mistake is told once.
     """
 
     code: str
@@ -41,6 +43,7 @@ class Problem:
     argument: Where | None = None
     at: str = "stage"
     note: bool = False
+    fields: tuple[str, ...] = ()
 
     def on(self, argument: Where | None, at: str = "stage") -> Problem:
         """The same problem at another argument."""
@@ -49,8 +52,8 @@ class Problem:
 
 def did_you_mean(name: str, candidates: list[str]) -> str:
     """' (did you mean "trials"?)' where a candidate is near, else ''."""
-    near = get_close_matches(name, candidates, n=1, cutoff=0.6)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    near = nearest(name, candidates)
+    return "" if near is None else f' (did you mean "{near}"?)'
 
 
 def is_nameless(name: str) -> bool:
@@ -91,12 +94,18 @@ def context_text(state: State[T], oracle: TypeOracle[T], limit: int = _LIST_LIMI
         parts.append(f"the value {describe(state.value, oracle)}")
     for name, known in state.fields.items():
         parts.append(typed(name, known.type, oracle) + ("" if known.definite else " (maybe set)"))
+    return listed(parts, limit)
+
+
+def listed(parts: Sequence[str], limit: int) -> str:
+    """The parts side by side, as many as fit into so many characters, but the first at least; of none "nothing"."""
     if not parts:
         return "nothing"
     text = ", ".join(parts)
-    while len(text) > limit and len(parts) > 1:
-        parts.pop()
-        text = ", ".join(parts) + ", ..."
+    shown = len(parts)
+    while len(text) > limit and shown > 1:
+        shown -= 1
+        text = ", ".join(parts[:shown]) + ", ..."
     return text
 
 

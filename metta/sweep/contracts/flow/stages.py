@@ -9,7 +9,16 @@ from typing import Generic, NamedTuple, TypeVar
 from metta.sweep.contracts.flow.binding import Argument, Binding, How, Setting, bind, is_named
 from metta.sweep.contracts.flow.control import map_element, whole
 from metta.sweep.contracts.flow.oracle import TypeOracle
-from metta.sweep.contracts.flow.output import Keyword, Output, Positional, Shape, advance, output, unknown_after
+from metta.sweep.contracts.flow.output import (
+    Keyword,
+    Output,
+    Positional,
+    Shape,
+    advance,
+    disputed,
+    output,
+    unknown_after,
+)
 from metta.sweep.contracts.flow.problems import Problem, context_text
 from metta.sweep.contracts.flow.state import State
 from metta.sweep.contracts.signature import Signature
@@ -85,8 +94,10 @@ def _with_output(
     oracle: TypeOracle[T],
 ) -> StageEffect[T]:
     out, more = output(stage, returns, contract, oracle)
+    # What is missing, or does not fit, has been told: it is not told again of what reads it next.
+    missed = [name for problem in problems for name in problem.fields]
     problems += more
-    after, last = after_output(stage, out, state, oracle)
+    after, last = after_output(stage, out, state.assuming(missed) if missed else state, oracle)
     problems += last
     return StageEffect(binding, out, after, problems)
 
@@ -194,9 +205,25 @@ def after_output(
     stage: str, out: Output[T], state: State[T], oracle: TypeOracle[T]
 ) -> tuple[State[T], Sequence[Problem]]:
     """The context behind an output."""
+    if out.is_wrong and isinstance(out.contract, Keyword):
+        return replace(state.assuming(out.contract.fields), pure=False), ()
+    if out.is_wrong:
+        return unknown_after(stage, state), ()
     if out.contract is not None:
         return advance(stage, out.contract, state, oracle)
     return unknown_after(stage, state) if out.shape is Shape.UNKNOWN else state, ()
+
+
+def uncalled(stage: str, function: str, problems: Sequence[Problem]) -> Sequence[Problem]:
+    """The problems of a function that makes a pipeline: where its call was meant, that is the only one.
+
+    Args:
+        function: its name in the source.
+    """
+    wrong = next((it for it in problems if it.code == "stage-output"), None)
+    if wrong is None:
+        return problems
+    return [replace(wrong, remedy=f'call it: .stage("{stage}", {function}(...)) nests the pipeline that it makes')]
 
 
 def unknown_inputs(stage: str, settings: Mapping[str, Setting]) -> list[Problem]:
@@ -238,20 +265,22 @@ def nested_output(
                 f'nested pipeline "{stage}" ends with {context_text(end, oracle)}; '
                 f"its contract is {oracle.describe(contract.type)}"
             )
-            return _no_such_end(contract, Problem("stage-output", message, argument=0))
+            return _no_such_end(contract, Problem("stage-output", message, argument=0), oracle)
         wanted = {name: tp for name, (tp, needed) in members.items() if needed}
     else:
         wanted = contract.fields
     for name, tp in wanted.items():
         problem = _not_left(stage, name, tp, end, oracle)
         if problem is not None:
-            return _no_such_end(contract, problem)
+            return _no_such_end(contract, problem, oracle)
     return Output(Shape.RECORD, contract, isinstance(contract, Keyword) and not end.unknown), []
 
 
-def _no_such_end(contract: Positional[T] | Keyword[T], problem: Problem) -> tuple[Output[T], list[Problem]]:
+def _no_such_end(
+    contract: Positional[T] | Keyword[T], problem: Problem, oracle: TypeOracle[T]
+) -> tuple[Output[T], list[Problem]]:
     remedy = "set it inside, or change the contract of the nested stage"
-    return Output(Shape.DYNAMIC, contract, False), [replace(problem, at="through", remedy=remedy)]
+    return disputed(contract, oracle), [replace(problem, at="through", remedy=remedy)]
 
 
 def _not_left(stage: str, name: str, tp: T | None, end: State[T], oracle: TypeOracle[T]) -> Problem | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -23,6 +23,10 @@ class Field(NamedTuple, Generic[T]):
     type: T | None
     definite: bool = True
     origin: str = ""
+
+
+ASSUMED: Field[Any] = Field(None, True, "assumed")
+"""A field that was missing, or did not fit, where it was read first: that has been told."""
 
 
 class PersistentMap(Generic[V]):
@@ -132,6 +136,13 @@ class State(Generic[T]):
     def whole_is_value(self) -> bool:
         """Whether the whole at this point is the value; otherwise it is the Context view."""
         return self.has_value and self.pure
+
+    def assuming(self, names: Iterable[str]) -> State[T]:
+        """The same context, in which these fields are whatever their readers want."""
+        fields = self.fields
+        for name in names:
+            fields = fields.set(name, ASSUMED)
+        return self if fields is self.fields else replace(self, fields=fields)
 
     def with_fields(self, fields: FieldMap[T], *, pure: bool) -> State[T]:
         """The same context with other fields: what a keyword contract does."""
