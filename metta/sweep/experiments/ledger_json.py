@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from typing import Any
 
@@ -71,8 +73,9 @@ def load_ledger(
     ledger: Ledger, rows: Iterable[TrialRow], remainder: Mapping[str, Any], codec: ParamsCodec, read: ReadReports
 ) -> None:
     """Bring an empty ledger to where rows and remainder were written."""
-    for row in rows:
-        _load_row(ledger, row, codec, read)
+    with _without_collector():
+        for row in rows:
+            _load_row(ledger, row, codec, read)
     ledger.now = remainder["now"]
     ledger.slots = remainder["slots"]
     ledger.budget = budget_from_json(remainder["budget"])
@@ -93,6 +96,18 @@ def load_ledger(
     ledger.best_state = None if state is None else SavedState(*state)
     ledger.recomputed = remainder["recomputed"]
     ledger.over = remainder["over"]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """While a hundred thousand trials are made, none of which is garbage, collections take as long as the rest."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _load_row(ledger: Ledger, row: TrialRow, codec: ParamsCodec, read: ReadReports) -> None:
