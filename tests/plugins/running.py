@@ -29,6 +29,11 @@ strict = {strict}
 _RECHECKED = re.compile(r"LOG:  \w+ SCC [^(]*\((.*)\) as inherently stale")
 
 
+def own_lines(printed: str) -> list[str]:
+    """What mypy says, sorted; without its notes on where the library defines something, which not all versions give."""
+    return sorted(line for line in printed.splitlines() if not line.endswith("defined here"))
+
+
 class Finding(NamedTuple):
     """One report, as `--output=json` gives it; what to do about it stands in `hint`."""
 
@@ -68,7 +73,7 @@ class Mypy:
         """
         printed, log = self.call("mypy", [*self.settings(), *map(str, files)])
         assert not log, log
-        return sorted(printed.splitlines())
+        return own_lines(printed)
 
     def findings(self, files: Iterable[str | Path]) -> list[Finding]:
         """The same reports, with the codes of notes and with hints."""
@@ -127,7 +132,7 @@ class Daemon:
         self._ask("stop")
 
     def lines(self, files: Iterable[str | Path]) -> list[str]:
-        return sorted(self._ask("check", *map(str, files)).splitlines())
+        return own_lines(self._ask("check", *map(str, files)))
 
     def _ask(self, *arguments: str) -> str:
         printed, log = self._mypy.call("mypy.dmypy", ["--status-file=daemon.json", *arguments])

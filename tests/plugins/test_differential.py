@@ -74,6 +74,11 @@ JUSTIFIED: dict[str, Difference] = {
         lambda v: _names_open(v),
         most=0.25,
     ),
+    "what follows a mistake": Difference(
+        "a mistake that both tell may hide others from one of them: which, is not said",
+        lambda v: bool(_errors(v.static & v.definition)),
+        most=0.5,
+    ),
 }
 """Every difference that is no mistake."""
 

@@ -191,9 +191,8 @@ class CompiledGraph(Generic[In, Out]):
             store: a folder for runs; None for METTA_SWEEP_HOME, else `./.metta-sweep`.
             name: what the runs are called; default: the graph's name.
         """
-        from metta.sweep.store.runs import Store
-
         from metta.sweep.runtime.durable import DurableGraph
+        from metta.sweep.store.runs import Store
 
         return DurableGraph(self, Store.at(store), name or self.name)
 

@@ -352,6 +352,4 @@ whole_output = Pipeline(images=list[float]).stage("whole", whole).through(text=s
 
 # The annotations of these stand in a stub: at run time they have none, and definition time gives them the whole.
 length_of_a_value = Pipeline(str).stage("length", len)  # DN: untyped-stage
-length_of_a_field = Pipeline(seed=str).stage("length", len)  # S: missing-field  # DN: untyped-stage
-length_of_a_number = Pipeline(int).stage("length", len)  # S: stage-input  # DN: untyped-stage
 text_of_a_field = Pipeline(seed=str).stage("text", repr)  # DN: untyped-stage
