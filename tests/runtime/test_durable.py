@@ -510,3 +510,19 @@ def test_a_run_that_takes_a_value(tmp_path: Path, stages: Stages) -> None:
         graph.run(Model([1.0]))
     stages.broken = set()
     assert graph.resume() == 1.0
+
+
+def test_a_condition_says_again_what_it_has_said(tmp_path: Path, stages: Stages) -> None:
+    answers = iter([True, False])
+    pipeline = (
+        Pipeline(data=list[float])
+        .conditional(lambda now: next(answers), Pipeline().stage("train", stages.train).through(model=Model))
+        .stage("double", stages.double, x=1.0)
+        .through(y=float)
+    )
+    graph = durable(pipeline, tmp_path)
+    stages.broken = {"double 1.0"}
+    fail(graph, data=[1.0])
+    stages.broken = set()
+    assert graph.resume().model == Model([0.5])
+    assert next(answers) is False
