@@ -54,5 +54,6 @@ def test_three_hundred_kills_at_random_instants(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.soak
-def test_ten_thousand_kills_at_random_instants(tmp_path: Path) -> None:
-    assert program(tmp_path, "sync", "random", "10000", "3") == {}
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_ten_thousand_kills_at_random_instants(tmp_path: Path, seed: int) -> None:
+    assert program(tmp_path, "sync", "random", "500", str(seed)) == {}
