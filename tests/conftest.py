@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from hypothesis.internal.conjecture import providers
 
 
 def pytest_configure() -> None:
-    """What hypothesis draws depends on the seed alone.
-
-    It also tries the constants of the project's modules that are loaded, and which those are differs from one worker
-    of pytest-xdist to the next.
-    """
+    """Make the tests independent of how they are started and spread."""
+    # A shell that starts them in the background has them ignore Ctrl-C, and all processes that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What hypothesis draws depends on the seed alone: it also tries the constants of the project's modules that are
+    # loaded, and which those are differs from one worker of pytest-xdist to the next.
     if hasattr(providers, "_get_local_constants"):
         nothing: Any = providers._local_constants
         providers._get_local_constants = lambda: nothing
