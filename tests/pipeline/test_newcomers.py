@@ -66,8 +66,13 @@ def test_an_experiment_gives_what_its_pipeline_ends_with() -> None:
         def text(self) -> str:
             return "text"
 
-    wrong = code_of(lambda: Pipeline().stage("e", Text()).through(score=float))
-    assert wrong == 'stage-output: experiment "e" declares float; its pipeline ends with str'
+    declared = 'stage-output: experiment "Text" declares float; its pipeline ends with str'
+    assert code_of(lambda: Pipeline().stage("e", Text()).through(score=float)) == declared
+    assert code_of(lambda: Text().run(store=None)) == declared
+    with collecting() as found:
+        Pipeline().stage("e", Text()).through(score=float)
+    assert [f"{it.code}: {it.message}" for it in found] == [declared]
+    assert next(iter(found)).line == Text.pipeline.__code__.co_firstlineno + 1
     plain: Any = Plain()
     wrong = code_of(lambda: Pipeline().stage("e", plain).through(score=float))
     assert wrong == 'stage-output: stage "e" returns str; its contract is score: float'

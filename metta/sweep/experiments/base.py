@@ -115,7 +115,15 @@ class Experiment(Generic[R]):
         if not isinstance(pipeline, Pipeline):
             kind = type(self).__name__
             raise UsageError(f"{kind}.pipeline() gave {type(pipeline).__name__}: it has to return a Pipeline")
+        self._gives_its_whole(pipeline)
         return pipeline.compile()
+
+    def _gives_its_whole(self, pipeline: Pipeline) -> bool:
+        """Whether a run gives what the pipeline ends with. That then has to be what the class declares."""
+        from metta.sweep.pipeline.ending import ends_as_declared
+
+        kind = type(self)
+        return kind.run is Experiment.run and ends_as_declared(pipeline, kind.__name__, _result_type(kind))
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
         """What a sweep may tune: dot path -> distribution. Nothing, unless a subclass says so."""
@@ -163,8 +171,7 @@ class Experiment(Generic[R]):
         from metta.sweep.pipeline.steps import StageView
 
         pipeline = self.pipeline()
-        gives_whole = type(self).run is Experiment.run
-        return StageView(pipeline, self.run, self._signature(pipeline), gives_whole)
+        return StageView(pipeline, self.run, self._signature(pipeline), self._gives_its_whole(pipeline))
 
     def _signature(self, pipeline: Pipeline) -> Signature[Any]:
         from metta.sweep.contracts.signature import Kind, Parameter, Signature, signature_of

@@ -150,6 +150,8 @@ def _stage(cursor: Cursor, step: StageStep, report: Report) -> Cursor:
             end = drawn.end if step.gives_whole else None
         effect = flow.stage_effect(step.name, step.signature, settings, contract, state, ORACLE, end=end)
     binding, out, after, problems = effect
+    if step.signature is not None and hasattr(step.signature.returns, "_standing"):
+        problems = flow.uncalled(step.name, step.signature.name, problems)
     for problem in problems:
         report(step, _explained(step, problem))
     if through is not None and through.hooks:
@@ -191,9 +193,6 @@ A_LAMBDA = "a lambda"
 def _explained(step: StageStep, problem: Problem) -> Problem:
     """The problem; that a stage has no types is put down to what it is, a lambda or a wrapper that hides them."""
     signature = step.signature
-    if signature is not None and problem.code == "stage-output" and hasattr(signature.returns, "_standing"):
-        call = f'.stage("{step.name}", {signature.name}(...))'
-        return replace(problem, remedy=f"call it: {call} nests the pipeline that it makes")
     if signature is None or problem.code != "untyped-stage":
         return problem
     if any(isinstance(it.type, ParamSpecArgs) for it in signature.parameters):

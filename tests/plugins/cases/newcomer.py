@@ -200,7 +200,7 @@ def build(limit: int) -> Pipeline:
 
 
 built = Pipeline(x=int).stage("built", build(3))  # SN: untyped-stage
-not_built = Pipeline(x=int).stage("built", build).through(y=int)  # E: stage-output  # D: missing-field
+not_built = Pipeline(x=int).stage("built", build).through(y=int)  # E: stage-output
 
 swapped = Pipeline(x=int).stage(
     step,  # E: not-a-stage
