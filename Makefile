@@ -37,6 +37,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/static.py
 	$(BIN)/python benchmarks/durability.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/suggest.py
+	$(BIN)/python benchmarks/halving.py
+	$(BIN)/python benchmarks/quality.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metta-sweep needs Python 3.11 or newer")'

@@ -24,7 +24,7 @@ def test_the_factories_make_our_classes() -> None:
 def test_an_unknown_name_names_the_nearest_or_lists_all() -> None:
     with pytest.raises(UsageError, match="no scheduler 'ahsa': did you mean 'asha'"):
         create_scheduler("ahsa")
-    with pytest.raises(UsageError, match="no optimizer 'zzz': there is optuna, random"):
+    with pytest.raises(UsageError, match=r"no optimizer 'zzz': there is ax, .*random, sobol"):
         create_optimizer("zzz")
 
 

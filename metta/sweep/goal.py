@@ -41,6 +41,8 @@ class Objectives:
         Raises:
             UsageError: a direction is neither "maximize" nor "minimize", or the mapping is empty.
         """
+        if not isinstance(goal, str | Mapping):
+            raise UsageError(f'goal={goal!r}: expected "maximize", "minimize" or a mapping metric -> direction')
         wanted = {metric_key: goal} if isinstance(goal, str) else dict(goal)
         if not wanted:
             raise UsageError('goal={} names no metric: write goal={"accuracy": "maximize"}')
@@ -66,7 +68,8 @@ class Objectives:
             if key not in metrics:
                 reported = ", ".join(repr(name) for name in metrics) or "nothing"
                 near = get_close_matches(key, list(metrics), n=1)
-                hint = f": did you mean {near[0]!r}?" if near else f": report it, or set metric_key ({key!r} now)"
+                remedy = f"set metric_key ({key!r} now)" if self.is_single else "take it out of goal"
+                hint = f": did you mean {near[0]!r}?" if near else f": report it, or {remedy}"
                 raise UsageError(f"the metric {key!r} was not reported; reported: {reported}{hint}")
         if self.is_single:
             return float(metrics[self.keys[0]])

@@ -318,6 +318,8 @@ class Trial:
         score: the last report's score at the largest resource; a mapping for several objectives.
         cost: the cost so far, in the unit of the sweep's `cost_key` (default: seconds).
         failure: why it failed, in state "failed".
+        seed: for the objective's random choices: the same for all trials of a sweep, so that configurations are
+            compared under the same luck; with `repeats` one for each repeat. 0 outside of a sweep.
         tag: the optimizer's own JSON handle. It travels with the trial into the store and back, and nobody but
             the optimizer that set it reads it.
         channel: where the four control methods go; not part of the record.
@@ -336,6 +338,7 @@ class Trial:
         "parent",
         "resource",
         "score",
+        "seed",
         "state",
         "tag",
     )
@@ -361,6 +364,7 @@ class Trial:
         self.score: Score | None = None
         self.cost: float | None = None
         self.failure: Failure | None = None
+        self.seed: int = 0
         self.tag: Any = tag
         self.channel: TrialChannel = channel if channel is not None else MemoryChannel()
         self._step = 0

@@ -17,6 +17,7 @@ import pytest
 from metta.sweep.cli.main import main
 
 ROOT = Path(__file__).parents[2]
+MARK = "METTA_TEST_MARK"
 RUNNABLE = str(Path(__file__).with_name("runnable.py"))
 
 
@@ -36,6 +37,7 @@ class Commands:
             "METTA_SWEEP_HOME": str(self.store),
             "NOTES": str(self.notes),
             "PYTHONPATH": str(ROOT),
+            MARK: str(folder),
         }
         self._capsys = capsys
 
@@ -52,10 +54,18 @@ class Commands:
         assert found == code, err
         return json.loads(out)
 
-    def child(self, *arguments: str, **settings: Any) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own."""
+    def child(self, *arguments: str, grace: float | None = None, **settings: Any) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own.
+
+        Args:
+            grace: seconds that it has for stopping, if not the usual ones.
+        """
+        impatient = (
+            f"from metta.sweep.cli import main, stopping; stopping.GRACE = {grace}; raise SystemExit(main.main())"
+        )
+        program = ["-m", "metta.sweep.cli.main"] if grace is None else ["-c", impatient]
         return subprocess.Popen(
-            [sys.executable, "-m", "metta.sweep.cli.main", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -78,6 +88,17 @@ class Commands:
         """How often a word was noted."""
         return self.notes.read_text().split().count(word) if self.notes.exists() else 0
 
+    def processes(self) -> list[str]:
+        """The children that run, and all that they started."""
+        return processes_of(self.environment[MARK])
+
+    def remains(self, seconds: float = 10.0) -> list[str]:
+        """What is left of the children and all that they started, after some patience; empty as soon as nothing is."""
+        end = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
     def until_noted(self, word: str, child: subprocess.Popen[str], seconds: float = 60.0) -> None:
         """Wait until the word is noted."""
         end = time.monotonic() + seconds
@@ -87,27 +108,19 @@ class Commands:
             time.sleep(0.02)
 
 
-def processes_of(session: int) -> list[str]:
-    """The processes of a session that still run, zombies left out."""
+def processes_of(mark: str) -> list[str]:
+    """The running processes that were started with the mark in their environment, in whatever session they are."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 name, _, rest = (entry / "stat").read_text().rpartition(")")
+                environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            state, _, _, its_session = rest.split()[:4]
-            if int(its_session) == session and state not in "ZX":
+            if f"{MARK}={mark}".encode() in environment.split(b"\0") and rest.split()[0] not in "ZX":
                 found.append(name)
     return found
-
-
-def remains_of(session: int, seconds: float = 10.0) -> list[str]:
-    """What is left of a session after some patience; empty as soon as nothing is."""
-    end = time.monotonic() + seconds
-    while (left := processes_of(session)) and time.monotonic() < end:
-        time.sleep(0.05)
-    return left
 
 
 def end(child: subprocess.Popen[str]) -> None:

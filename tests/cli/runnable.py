@@ -10,8 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metta.sweep import Experiment, Pipeline
+from metta.sweep import Experiment, Pipeline, RetryPolicy
 from metta.sweep.experiments import SweepExperiment
+from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.space import Uniform
 from metta.sweep.trial import Trial
 
@@ -62,7 +63,7 @@ pipeline = (
     .through(fit=Fit)
     .end_loop()
     .stage("judge", judge)
-    .through(score=float, retry=1)
+    .through(score=float, retry=RetryPolicy(max_attempts=2, backoff=None))
 )
 
 
@@ -136,6 +137,20 @@ def lingering() -> Pipeline:
     return around(linger)
 
 
+def aloud(rate: float) -> float:
+    print(f"the rate is {rate}")
+    if note("aloud") == 1:
+        raise OSError("not yet")
+    return rate
+
+
+talking = (
+    Pipeline(rate=float)
+    .stage("aloud", aloud)
+    .through(score=float, timeout=60, retry=RetryPolicy(max_attempts=2, backoff=None))
+)
+
+
 def objective(trial: Trial) -> Iterator[dict[str, float]]:
     print(f"trial {trial.id} speaks")
     for step in range(3):
@@ -150,5 +165,6 @@ def fails_at_first(trial: Trial) -> float:
     return float(trial.params["x"])
 
 
-slow_sweep = SweepExperiment(objective, name="slow", search_space={"x": Uniform(0.0, 1.0)}, seed=3)
-failing = SweepExperiment(fails_at_first, name="failing", search_space={"x": Uniform(0.0, 1.0)}, seed=3)
+SETTINGS: dict[str, Any] = {"search_space": {"x": Uniform(0.0, 1.0)}, "optimizer": RandomOptimizer(), "seed": 3}
+slow_sweep = SweepExperiment(objective, name="slow", **SETTINGS)
+failing = SweepExperiment(fails_at_first, name="failing", **SETTINGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def test_a_failure_says_why_and_what_next(command: Commands) -> None:
     trace, _, rest = err.partition("error: ")
     assert f'File "{RUNNABLE}"' in trace
     assert "metta/sweep/runtime" not in trace
+    assert err.count("metta-sweep resume") == 1
     assert "metta/sweep/runtime" not in rest
     assert rest == (
         'stage "judge" failed (user_error): ValueError: the rate 2.0 is too large\n'
@@ -167,6 +169,37 @@ def test_logs(command: Commands) -> None:
     assert (code, err) == (2, f'error: run {run} has no log of trial-7: did you mean "trial-0001"?\n')
 
 
+def test_logs_of_stages(command: Commands) -> None:
+    code, _, err = command("run", f"{RUNNABLE}:talking", "--set", "rate=2")
+    assert code == 0, err
+    run = command.run_id()
+    said = "the rate is 2.0\n"
+    both = f"==> stages/aloud/attempt-1 <==\n{said}==> stages/aloud/attempt-2 <==\n{said}"
+    assert command("logs", run)[1] == both
+    assert command("logs", f"{run}/aloud")[1] == both
+    assert command("logs", f"{run}/aloud/attempt-2")[1] == said
+    code, _, err = command("logs", f"{run}/aloud/attempt-3")
+    assert (code, 'did you mean "attempt-' in err) == (2, True)
+    code, _, err = command("logs", f"{run}/aluod")
+    assert (code, 'did you mean "aloud"' in err) == (2, True)
+
+
+def test_a_pipeline_without_workers_has_no_logs(command: Commands) -> None:
+    assert command("run", PIPELINE, *GIVEN)[0] == 0
+    code, _, err = command("logs", command.run_id())
+    assert (code, "only stages in worker processes have some" in err) == (2, True)
+
+
+def test_the_command_that_goes_on_can_be_copied(command: Commands, tmp_path: Path) -> None:
+    """The store's folder may be called anything."""
+    store = tmp_path / "my $(touch canary) store; false"
+    code, _, err = command(*FAILS, "--store", str(store))
+    assert code == 1
+    (copied,) = (line.partition("go on with: ")[2] for line in err.splitlines() if line.startswith("go on with"))
+    (run,) = (store / "runs").iterdir()
+    assert shlex.split(copied) == ["metta-sweep", "resume", run.name, "--store", str(store)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -270,6 +303,7 @@ def test_a_file_of_the_run_is_not_executed(command: Commands, tmp_path: Path) ->
         ({"file": 7}, 3, "is damaged: it does not say what was run"),
         ({"overrides": "x"}, 3, "is damaged"),
         ({"name": "a\nb"}, 3, "is damaged"),
+        ({"file": "/absent/file.py", "name": "x; touch canary"}, 2, "FILE:'x; touch canary'"),
     ],
 )
 def test_what_a_run_names_is_looked_at_first(

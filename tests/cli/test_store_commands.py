@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from metta.sweep.cli.control import doomed
+from metta.sweep.store.artifacts import ArtifactStore
+from metta.sweep.store.cache import Cache
 from metta.sweep.store.lock import RunLock
 from metta.sweep.store.process import Process
 from metta.sweep.store.run import RunInfo, RunStatus
@@ -40,7 +43,7 @@ def test_the_newest_comes_first(kept: Commands) -> None:
     head, *rows = out.splitlines()
     assert head.split() == ["run", "kind", "status", "progress", "best", "age"]
     assert [row.split()[1:3] for row in rows] == [["pipeline", "failed"], ["pipeline", "completed"]]
-    assert "1 stages done, 1 failed" in rows[0]
+    assert "1 stage done, 1 failed" in rows[0]
     assert kept("ls", "-n", "1")[1].splitlines()[2:] == ["and 1 more: --all"]
     assert len(kept("ls", "--all")[1].splitlines()) == 3
 
@@ -95,12 +98,67 @@ def test_gc_removes_what_it_is_told(kept: Commands) -> None:
     assert kept("gc")[0] == 0
     assert kept("gc", "--older-than", "1h")[0] == 0
     assert len(kept.runs()) == 2
-    assert kept.json("gc", "--keep", "1", "--dry-run") == {"dry_run": True, "runs": [old.name], "freed_bytes": 0}
+    dry = kept.json("gc", "--keep", "1", "--dry-run")
+    assert (dry["dry_run"], dry["runs"], dry["leftovers"], dry["freed_bytes"]) == (True, [old.name], [], 0)
+    assert dry["would_free_bytes"] == sum(path.stat().st_size for path in old.rglob("*") if path.is_file())
     assert len(kept.runs()) == 2
     assert kept("gc", "--keep", "1")[1].splitlines()[0] == f"removed {old.name}"
     assert kept.runs() == [new]
     code, _, err = kept("gc", "--older-than", "soon")
     assert (code, "'soon' is no span of time" in err) == (2, True)
+
+
+def test_a_dry_run_lists_what_gc_removes(kept: Commands) -> None:
+    (run,) = kept.runs()
+    digest = ArtifactStore(run / "artifacts").put(b"nobody names it")
+    Cache(kept.store / "cache").put("ab" * 32, b"a result")
+    spare = {
+        "an artifact that no event names": ArtifactStore(run / "artifacts").path(digest),
+        "a cached result": Cache(kept.store / "cache").path("ab" * 32),
+        "left by a killed process": run / ".0123456789abcdef.tmp",
+    }
+    (run / ".0123456789abcdef.tmp").write_bytes(b"half a file")
+    half_removed = kept.store / "trash" / "run-1"
+    half_removed.mkdir(parents=True)
+    (half_removed / "run.db").write_bytes(b"x" * 300_000)
+    for path in spare.values():
+        os.utime(path, (1e9, 1e9))
+    dry = kept.json("gc", "--older-than", "1h", "--dry-run")
+    found = {left["path"]: (left["what"], left["bytes"]) for left in dry["leftovers"]}
+    assert found == {
+        **{str(path): (what, path.stat().st_size) for what, path in spare.items()},
+        str(half_removed): ("left by a killed process", 300_000),
+    }
+    told = kept("gc", "--older-than", "1h", "--dry-run")[1]
+    assert f"would remove {half_removed} (left by a killed process, 0.3 MB)\n" in told
+    assert f"would remove {run / '.0123456789abcdef.tmp'} (left by a killed process, 11 bytes)\n" in told
+    assert all(path.exists() for path in [*spare.values(), half_removed])
+    assert kept.json("gc", "--older-than", "1h")["freed_bytes"] == dry["would_free_bytes"]
+    assert not any(path.exists() for path in [*spare.values(), half_removed])
+    assert kept.json("gc", "--older-than", "1h", "--dry-run")["leftovers"] == []
+    assert kept.runs() == [run]
+
+
+def test_a_dry_run_leaves_out_what_a_driver_holds(kept: Commands) -> None:
+    (run,) = kept.runs()
+    digest = ArtifactStore(run / "artifacts").put(b"its event comes next")
+    os.utime(ArtifactStore(run / "artifacts").path(digest), (1e9, 1e9))
+    with RunLock(run):
+        assert kept.json("gc", "--dry-run")["leftovers"] == []
+    assert len(kept.json("gc", "--dry-run")["leftovers"]) == 1
+
+
+@pytest.mark.parametrize("name", ["x; touch canary", "$(touch canary)", "-rf", "a\nb", "a'b"])
+def test_a_folder_with_a_name_that_no_run_has_is_none(kept: Commands, name: str) -> None:
+    """Commands that are printed to be copied hold the names of runs (promise S3)."""
+    shutil.copytree(kept.runs()[0], kept.store / "runs" / name)
+    assert [row["run"] for row in kept.json("ls")] == [run.name for run in kept.runs() if run.name != name]
+    code, _, err = kept("resume", str(kept.store / "runs" / name))
+    assert (code, "is no name of a run: rename it" in err) == (2, True)
+    found = kept.json("doctor")
+    assert [finding["remedy"] for finding in found if finding["file"] == str(kept.store / "runs" / name)] == [
+        "rename it, in letters, digits, '_', '-' and '.'"
+    ]
 
 
 def info(name: str, hours: float, status: RunStatus = RunStatus.COMPLETED) -> RunInfo:

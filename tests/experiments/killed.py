@@ -24,10 +24,17 @@ from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.schedulers.hyperband import HyperbandScheduler
+from metta.sweep.schedulers.median import MedianStoppingScheduler
+from metta.sweep.schedulers.pb2 import PB2Scheduler
+from metta.sweep.schedulers.pbt import PBTScheduler
+from metta.sweep.schedulers.resource_aware import ResourceAwareScheduler
 from metta.sweep.space import Choice, LogUniform, Uniform
 from metta.sweep.trial import Resources, Trial
 from tests.experiments.killed_objectives import STEPS, noted, streaming
+from tests.experiments.population_objectives import network
 
+BUDGET = 8
 SPACE = {"x": Uniform(0.0, 1.0), "y": LogUniform(1e-3, 1.0), "kind": Choice([(1, 2), "two", 3.0])}
 
 
@@ -78,6 +85,12 @@ SCHEDULERS: dict[str, Callable[[], Scheduler]] = {
     "batch": lambda: SynchronousBatchScheduler(batch_size=3, max_resource=STEPS),
     "asha": lambda: ASHAScheduler(max_epochs=STEPS, grace_period=1, reduction_factor=2),
     "asha-stopping": lambda: ASHAScheduler(max_epochs=STEPS, grace_period=1, reduction_factor=2, mode="stopping"),
+    "pbt": lambda: PBTScheduler(BUDGET, STEPS, max_resource=STEPS),
+    "pbt-optimizer": lambda: PBTScheduler(BUDGET, STEPS, max_resource=STEPS, explore_method="optimizer"),
+    "pb2": lambda: PB2Scheduler(BUDGET, STEPS, max_resource=STEPS),
+    "hyperband": lambda: HyperbandScheduler(max_resource=STEPS, eta=2),
+    "median": lambda: MedianStoppingScheduler(min_trials=2, max_resource=STEPS),
+    "resource-aware": lambda: ResourceAwareScheduler(max_resource=STEPS, queue_size=3),
     "custom": Doubting,
     "endless": AsynchronousScheduler,
 }
@@ -88,9 +101,9 @@ def experiment(folder: Path, optimizer: str, scheduler: str, workers: int, objec
     from metta.sweep.executors.local import LocalExecutor
 
     return SweepExperiment(
-        {"noted": noted, "streaming": streaming}[objective](str(folder)),
+        {"noted": noted, "streaming": streaming, "network": network}[objective](str(folder)),
         name="killed",
-        search_space=None if optimizer == "custom" else SPACE,
+        search_space=SPACE if needs_space(optimizer, scheduler) else None,
         optimizer=OPTIMIZERS[optimizer](),
         scheduler=SCHEDULERS[scheduler](),
         executor=lambda: LocalExecutor(max_workers=workers),
@@ -98,6 +111,11 @@ def experiment(folder: Path, optimizer: str, scheduler: str, workers: int, objec
         seed=11,
         store=folder / "store",
     )
+
+
+def needs_space(optimizer: str, scheduler: str) -> bool:
+    """Whether one of the two asks for the search space."""
+    return optimizer != "custom" or scheduler in ("pbt", "pb2")
 
 
 def table(result: SweepResult) -> list[dict[str, Any]]:

@@ -95,6 +95,14 @@ def test_a_wrong_path_names_the_nearest(path: str, message: str) -> None:
         Doubling().check_params([path])
 
 
+def test_a_value_of_the_class_is_a_parameter_and_its_methods_are_none() -> None:
+    assert Reporting().with_params({"scale": 2.0}).scale == 2.0
+    with pytest.raises(UsageError, match="did you mean 'scale'"):
+        Reporting().with_params({"scael": 2.0})
+    with pytest.raises(UsageError, match=r"it has scale, name$"):
+        Reporting().with_params({"trian_": 2.0})
+
+
 def test_a_dataclass_checks_its_values_again() -> None:
     assert Checked().with_params({"agent.width": 4}).width == 4
     with pytest.raises(UsageError, match="width is below 1"):

@@ -14,9 +14,7 @@ from metta.sweep.experiments.verify import verify_sweep
 from metta.sweep.store.entries import StoredReport
 from metta.sweep.store.failpoints import FAIL_POINTS
 from metta.sweep.store.runs import Store
-from tests.experiments.killed import OPTIMIZERS, SCHEDULERS, SPACE, Nursery, nursery
-
-BUDGET = 8
+from tests.experiments.killed import BUDGET, OPTIMIZERS, SCHEDULERS, SPACE, Nursery, needs_space, nursery
 
 POINTS = sorted(point for point in FAIL_POINTS if point.partition(".")[0] == "sweep")
 JOURNAL_POINTS = ["journal.begun", "journal.written", "journal.committed"]
@@ -84,6 +82,8 @@ class Case:
         with Store(self.folder / "store").open(runs[0].name) as run:
             reports: dict[int, list[int]] = {}
             numbers: list[int] = []
+            donors: dict[int, int] = {}
+            starts: dict[int, int] = {}
             tokens: list[str] = []
             granted: set[int] = set()
             for entry in run.journal.entries():
@@ -91,21 +91,30 @@ class Case:
                     reports.setdefault(entry.trial, []).append(entry.step)
                 elif entry.kind == "sweep.decided":
                     numbers += [new[0] for new in entry.data.get("new", ())]
+                    if entry.data["do"] == "fork":
+                        donors[numbers[-1]] = entry.data["parent"]
+                elif entry.kind == "trial.began":
+                    starts.setdefault(int(entry.subject), entry.data["saved_step"])
                 elif entry.kind == "trial.granted":
                     tokens.append(entry.data["token"])
                     granted.add(int(entry.subject))
             assert numbers == list(range(len(numbers)))
-            assert len(numbers) <= BUDGET
+            assert len(numbers) - len(donors) <= BUDGET
+            assert {trial for trial, start in starts.items() if start} <= donors.keys()
             assert len(set(tokens)) == len(tokens)
             for trial, steps in reports.items():
-                assert steps == list(range(1, len(steps) + 1))
-                assert len(steps) >= self._committed.get(trial, 0)
+                assert steps == list(range(starts[trial] + 1, starts[trial] + len(steps) + 1))
+                assert steps[-1] >= self._committed.get(trial, 0)
             if not self.runs_ahead:
                 # A worker gets its task, and hears that it may go on, after that is on disk.
                 for trial, step in calls:
                     assert trial in granted
-                    assert step <= len(reports.get(trial, [])) + 1
-            self._committed = {trial: len(steps) for trial, steps in reports.items()}
+                    # A fork goes on from a state of its donor's, and that from one of its own donor's.
+                    known = trial
+                    while known not in reports and known in donors:
+                        known = donors[known]
+                    assert step <= reports.get(known, [0])[-1] + 1
+            self._committed = {trial: steps[-1] for trial, steps in reports.items()}
 
     def _read_calls(self) -> list[tuple[int, int]]:
         path = self.folder / "calls"
@@ -115,7 +124,7 @@ class Case:
     def check_decisions(self) -> None:
         """(c): the recorded order, fed to a fresh optimizer and scheduler, reproduces every decision."""
         optimizer = OPTIMIZERS[self.optimizer]()
-        if self.optimizer != "custom":
+        if needs_space(self.optimizer, self.scheduler):
             optimizer.bind(search_space=SPACE)
         with Store(self.folder / "store").open("killed") as run:
             assert verify_sweep(run, optimizer, SCHEDULERS[self.scheduler]()) == []
@@ -134,6 +143,13 @@ def reference(drivers: Nursery, folder: Path, optimizer: str, scheduler: str) ->
     return _references[key]
 
 
+def check_numbers(table: list[dict[str, Any]]) -> None:
+    """All trials are there, and all but the forks were charged to the budget."""
+    assert [row["id"] for row in table] == list(range(len(table)))
+    assert sum(row["parent"] is None for row in table) == BUDGET
+    assert all(row["parent"] is None or row["parent"] < row["id"] for row in table)
+
+
 def check(drivers: Nursery, folder: Path, case: Case, seed: str, kills: int) -> None:
     """Kill at random events, with and without snapshots, then compare."""
     draw = random.Random(seed)
@@ -143,14 +159,18 @@ def check(drivers: Nursery, folder: Path, case: Case, seed: str, kills: int) -> 
             break
     result = case.finish()
     table = result["table"]
-    assert [row["id"] for row in table] == list(range(BUDGET))
+    check_numbers(table)
     assert {row["state"] for row in table} <= {"completed", "pruned"}
     assert result["recomputed"] == 0
     assert result["ended"] == "the budget of trials was used up"
-    if case.request["workers"] == 1 or case.scheduler == "batch":
+    if case.request["workers"] == 1 or case.scheduler in ("batch", "hyperband"):
         whole = reference(drivers, folder, case.optimizer, case.scheduler)
         assert table == whole
     case.check_decisions()
+
+
+SLOW = ("pbt-optimizer", "median", "resource-aware")
+"""Schedulers whose kind another one stands for in the quick row."""
 
 
 def cells() -> Iterator[Any]:
@@ -161,7 +181,7 @@ def cells() -> Iterator[Any]:
             for workers in (1, 2):
                 # One row and one column with one worker, and the two corners with two: the rest is the slow suite's.
                 quick = {
-                    1: optimizer == "tpe" or scheduler == "asha",
+                    1: (optimizer == "tpe" and scheduler not in SLOW) or scheduler == "asha",
                     2: (optimizer, scheduler) in {("tpe", "asha"), ("nsga2", "batch"), ("custom", "custom")},
                 }[workers]
                 marks = () if quick else pytest.mark.slow
@@ -220,7 +240,7 @@ def killed_at_random_times(drivers: Nursery, folder: Path, kills: int, seed: int
         ):
             pass
         done += case.kills
-        assert [row["id"] for row in case.result()["table"]] == list(range(BUDGET))
+        check_numbers(case.result()["table"])
         case.check_decisions()
 
 

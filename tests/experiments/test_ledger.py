@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,7 +19,7 @@ from metta.sweep.report.events import SweepEvent, TrialPaused, TrialStarted
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Done, Fork, Scheduler, Wait
 from metta.sweep.space import Uniform
-from metta.sweep.trial import Failure, FailureReason, Report, TrialState
+from metta.sweep.trial import Failure, FailureReason, Report, Trial, TrialState
 
 SPACE = {"x": Uniform(0.0, 1.0)}
 
@@ -190,6 +190,59 @@ def test_a_fork_starts_from_what_its_donor_was_then() -> None:
     book.saved(fork.id, SavedState(2, "trials/1/2"))
     assert book.forks == set()
     assert book.spent.trials == 1
+    assert book.spent.resource == 3  # the step of the donor was paid for once
+    assert book.recomputed == 0
+
+
+def test_a_fork_of_a_donor_that_saves_nothing_runs_its_steps_again() -> None:
+    book = ledger(slots=3, budget=Budget(trials=1))
+    settle(book)
+    book.began(0, 0)
+    report(book, 0, 1)
+    report(book, 0, 2)
+    (fork,) = book.enact(Fork(0, {"x": 0.5}))
+    assert book.recomputed == 2
+    book.grant(fork.id)
+    book.began(fork.id, 0)
+    report(book, fork.id, 1)
+    assert book.spent.resource == 3
+
+
+class Listening(RandomOptimizer):
+    heard: ClassVar[list[tuple[int, TrialState]]] = []
+
+    def observe(self, trial: Trial, result: float) -> None:
+        self.heard.append((trial.id, trial.state))
+
+
+def test_the_optimizer_hears_the_end_of_who_is_replaced_and_may_propose_the_parameters() -> None:
+    book = ledger(slots=1, budget=Budget(trials=1))
+    book.optimizer = Listening(SPACE, seed=1)
+    settle(book)
+    book.began(0, 0)
+    report(book, 0, 1)
+    del book.running[0]
+    book.trials[0].state = TrialState.PAUSED
+    (fork,) = book.enact(Fork(0, None, until=2, replaces=0))
+    assert (fork.id, fork.parent, fork.resource, fork.tag) == (1, 0, 2, 1)
+    assert fork.params != book.trials[0].params
+    assert book.trials[0].state is TrialState.PRUNED
+    assert Listening.heard == [(0, TrialState.PRUNED)]
+    assert book.spent.trials == 1
+
+
+def test_a_fork_without_a_proposal_changes_nothing() -> None:
+    class Empty(RandomOptimizer):
+        def suggest(self, n: int) -> list[Trial]:
+            return []
+
+    book = ledger(slots=1, budget=Budget(trials=1))
+    settle(book)
+    book.trials[0].state = TrialState.PAUSED
+    book.optimizer = Empty(SPACE)
+    assert book.enact(Fork(0, None, replaces=0)) == []
+    assert book.exhausted
+    assert book.trials[0].state is TrialState.PAUSED
 
 
 def test_the_best_state_is_the_one_saved_with_the_best_report() -> None:

@@ -63,6 +63,7 @@ def other_curve(trial: Trial) -> Iterator[dict[str, float]]:
 
 def sweep(store: Path | None, objective: Any = curve, **arguments: Any) -> SweepExperiment:
     given: dict[str, Any] = {"search_space": SPACE, "seed": 7, "cost_key": "cost", "name": "mine", "store": store}
+    given["optimizer"] = RandomOptimizer()
     return SweepExperiment(objective, **{**given, **arguments})
 
 
@@ -211,7 +212,7 @@ def test_a_changed_plan_is_refused_with_a_list(
 @pytest.mark.parametrize("change", [{"goal": "minimize"}, {"cost_key": None}, {"seed": 8}])
 def test_goal_cost_and_seed_never_change(change: dict[str, Any], tmp_path: Path, one_worker: LocalExecutor) -> None:
     interrupted(sweep(tmp_path, executor=one_worker))
-    with pytest.raises(RefusedError, match="cannot go on with another goal or seed"):
+    with pytest.raises(RefusedError, match="cannot go on with another goal, seed or number of repeats"):
         _ = sweep(tmp_path, executor=one_worker, **change).run(resume=True, allow_changed=True).trials
 
 

@@ -9,8 +9,7 @@ import optuna
 import pytest
 
 from metta.sweep.errors import MissingExtraError, UsageError
-from metta.sweep.optimizers import OptunaOptimizer, Restored
-from metta.sweep.optimizers import optuna as adapter
+from metta.sweep.optimizers import OptunaOptimizer, Restored, replaying
 from metta.sweep.space import Choice, Integer, LogitNormal, LogUniform, PowerOfTwo, SearchSpace, Uniform, divides
 from metta.sweep.trial import FailureReason, Result, Trial, TrialState
 
@@ -300,7 +299,7 @@ def test_a_mismatch_leaves_the_observations() -> None:
 
 def test_a_replay_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     _, state = recorded_run()
-    monkeypatch.setattr(adapter, "REPLAY_LIMIT_S", -1.0)
+    monkeypatch.setattr(replaying, "REPLAY_LIMIT_S", -1.0)
     check_observations_only(state)
 
 

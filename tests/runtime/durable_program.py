@@ -179,7 +179,20 @@ def ended(pid: int) -> int:
 
 
 EXPECTED = "14.0 0.0 10003 10.0"
-ONCE = ("load", "init", "train 0", "train 1", "train 2", "left", "right", "inner", "report")
+ORDER = (
+    {"load": "load"},
+    {"init": "init"},
+    {"train": "train 0"},
+    {"train#2": "train 1"},
+    {"train#3": "train 2"},
+    {f"square~1/square[{index}]": f"square {index}.0" for index in range(4)},
+    {"parallel.arm 0.left": "left", "parallel.arm 1.right": "right"},
+    {"conditional.otherwise.nested~1/conditional.otherwise.nested.inner": "inner"},
+    {"report": "report"},
+)
+"""The keys of the passages and the lines that their calls leave; what stands together may run at the same time."""
+
+CALLS = {key: line for together in ORDER for key, line in together.items()}
 
 
 def judged(folder: Path, kills: int, done_at: list[set[str]], calls_at: list[Counter[str]]) -> list[str]:
@@ -190,11 +203,11 @@ def judged(folder: Path, kills: int, done_at: list[set[str]], calls_at: list[Cou
         wrong.append(f"the result is {result.read_text() if result.exists() else 'missing'}")
     calls = Counter((folder / "calls").read_text().splitlines())
     for done, before in zip(done_at, calls_at, strict=True):
-        for key in done:
-            name = key.partition("#")[0]
-            if name in ONCE and calls[name] != before[name]:
+        for key in done & CALLS.keys():
+            if calls[CALLS[key]] != before[CALLS[key]]:
                 wrong.append(f"{key} was committed and ran again")
-    for name in ONCE:
+        wrong += lost(done, before)
+    for name in CALLS.values():
         if not 1 <= calls[name] <= 1 + kills:
             wrong.append(f"{name} ran {calls[name]} times with {kills} kills")
     if not 1 <= calls["archived"] <= 1 + kills:
@@ -206,6 +219,13 @@ def judged(folder: Path, kills: int, done_at: list[set[str]], calls_at: list[Cou
     if list(folder.glob("store/runs/[!.]*/files/models/*tmp*")):
         wrong.append("temporary files are left")
     return wrong
+
+
+def lost(done: set[str], calls: Counter[str]) -> list[str]:
+    """What had ended and was not committed when a later stage began: a kill may cost what runs, and nothing before."""
+    began = max((place for place, together in enumerate(ORDER) for line in together.values() if calls[line]), default=0)
+    ended = [key for together in ORDER[:began] for key in together]
+    return [f"{key} was not committed when a later stage began" for key in ended if key not in done]
 
 
 def look(folder: Path) -> tuple[set[str], Counter[str]]:

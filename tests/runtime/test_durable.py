@@ -19,6 +19,11 @@ from metta.sweep.store.codec import Unstorable
 from metta.sweep.store.run import RunStatus
 
 
+def at_once(attempts: int) -> RetryPolicy:
+    """So many attempts, one right after the other."""
+    return RetryPolicy(max_attempts=attempts, backoff=None)
+
+
 class Model(NamedTuple):
     weights: list[float]
 
@@ -147,7 +152,7 @@ def test_each_run_is_a_new_one(tmp_path: Path, stages: Stages) -> None:
 def test_the_tries_of_a_stage_go_on_where_they_were_and_begin_anew_after_the_last(
     tmp_path: Path, stages: Stages
 ) -> None:
-    graph = durable(chain(stages, retry=2), tmp_path)
+    graph = durable(chain(stages, retry=at_once(3)), tmp_path)
     stages.broken = {"train"}
     fail(graph, size=1)
     assert stages.calls.count("train") == 3
@@ -276,7 +281,7 @@ def test_a_sink_that_fails_is_tried_as_often_as_the_stage_and_holds_nothing_up(
         tries.append(data)
         raise OSError("no connection")
 
-    graph = durable(chain(stages, archive=archive, retry=2), tmp_path)
+    graph = durable(chain(stages, archive=archive, retry=at_once(3)), tmp_path)
     assert graph.run(size=1).score == 0.5
     assert len(tries) == 3
     assert 'hook "archive" of stage "train" failed' in caplog.text
@@ -356,7 +361,7 @@ def test_a_stage_that_kills_its_worker_three_times_is_given_up(tmp_path: Path, s
         stages.calls.append("dies")
         raise WorkerDied("killed by signal 9", reason="killed")
 
-    pipeline = Pipeline(data=list[float]).stage("dies", dies).through(model=Model, retry=RetryPolicy(max_attempts=10))
+    pipeline = Pipeline(data=list[float]).stage("dies", dies).through(model=Model, retry=at_once(10))
     with pytest.raises(WorkerDied):
         durable(pipeline, tmp_path).run(data=[])
     assert len(stages.calls) == 3
@@ -387,7 +392,7 @@ def test_a_retried_nested_pipeline_runs_all_of_its_stages_again(tmp_path: Path, 
         .stage("judge", stages.judge)
         .through(score=float)
     )
-    graph = durable(Pipeline(data=list[float]).stage("inner", inner).through(retry=1), tmp_path)
+    graph = durable(Pipeline(data=list[float]).stage("inner", inner).through(retry=at_once(2)), tmp_path)
     stages.broken = {"judge"}
     fail(graph, data=[1.0])
     assert stages.calls == ["train", "judge"] * 2

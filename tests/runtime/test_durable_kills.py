@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,28 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
+ROOM = 32 * 2**20
+"""Bytes that the runs of one test may need at once."""
+
 # What every run of the program passes: a point that is passed no more would be tested no more.
 PASSED = {
     *("journal.begun", "journal.committed", "journal.written", "run.ended", "run.renamed", "run.started"),
     *("stage.called", "stage.committed", "stage.started", "file.renamed", "file.written"),
 }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory where there is room: what a killed process has written is there on any medium, and a sync is free.
+
+    (That each commit is synced is for power cuts, which no test can have; store/test_journal.py looks at the setting.)
+    """
+    memory = Path("/dev/shm")
+    if not (os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="metta-sweep-") as made:
+        yield Path(made)
 
 
 def program(tmp_path: Path, *arguments: str) -> dict[str, Any]:
@@ -36,8 +56,8 @@ def program(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "kind", ["sync", pytest.param("async", marks=pytest.mark.slow), pytest.param("dynamic", marks=pytest.mark.slow)]
 )
-def test_every_fail_point(tmp_path: Path, kind: str) -> None:
-    found = program(tmp_path, kind, "points")
+def test_every_fail_point(folder: Path, kind: str) -> None:
+    found = program(folder, kind, "points")
     passed = set(found.pop("passed"))
     assert found == {}
     assert passed >= PASSED
@@ -49,8 +69,8 @@ def test_thirty_kills_at_random_instants(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sync", "async", "dynamic"])
-def test_three_hundred_kills_at_random_instants(tmp_path: Path, kind: str) -> None:
-    assert program(tmp_path, kind, "random", "100", "2") == {}
+def test_three_hundred_kills_at_random_instants(folder: Path, kind: str) -> None:
+    assert program(folder, kind, "random", "100", "2") == {}
 
 
 @pytest.mark.soak

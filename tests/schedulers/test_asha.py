@@ -14,7 +14,7 @@ from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.schedulers import ASHAScheduler
 from metta.sweep.schedulers.base import Action, Done, Launch, Prune, Resume, Verdict, View, Wait
 from metta.sweep.space import Uniform
-from metta.sweep.testing import simulate
+from metta.sweep.testing import Simulation, simulate
 from metta.sweep.trial import Params, Report, Trial, TrialState
 
 SPACE = {"x": Uniform(0, 1)}
@@ -173,6 +173,58 @@ def test_two_objectives_are_ranked_by_non_domination() -> None:
     assert scheduler.next(busy()) == Resume(0, until=30)
 
 
+def shuffled(seed: int) -> list[float]:
+    scores = [float(n) for n in range(27)]
+    random.Random(seed).shuffle(scores)
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("scores", "promoted"),
+    [
+        # Each one that improves is the best when it comes, from the third on; else a third of 27.
+        ([float(n) for n in range(27)], set(range(2, 27))),
+        ([float(-n) for n in range(27)], set(range(9))),
+        ([0.5] * 27, set(range(9))),
+    ],
+    ids=["improving", "worsening", "tied"],
+)
+def test_27_arrivals_in_promotion_mode(scores: list[float], promoted: set[int]) -> None:
+    assert set(promotions(scores)) == promoted
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_27_arrivals_in_random_order_in_promotion_mode(seed: int) -> None:
+    scores = shuffled(seed)
+    order = promotions(scores)
+    known: set[int] = set()
+    for m, number in enumerate_promotions(scores):
+        # By the definition: the best of the top floor(m / 3) that has not been promoted.
+        top = sorted(range(m), key=lambda each: -scores[each])[: m // 3]
+        assert number == next(each for each in top if each not in known)
+        known.add(number)
+    assert set(order) == known
+    best = set(sorted(range(27), key=lambda each: -scores[each])[:9])
+    assert best <= known
+    assert len(known - best) <= math.sqrt(27)
+
+
+def enumerate_promotions(scores: list[float]) -> list[tuple[int, int]]:
+    """(results in the rung, who was promoted), in the order of the promotions."""
+    scheduler = scheduler_with()
+    found = []
+    for number, score in enumerate(scores):
+        arrive(scheduler, number, 10, score)
+        while isinstance(decision := scheduler.next(busy()), Resume):
+            assert decision.until == 30
+            found.append((number + 1, decision.trial))
+    return found
+
+
+def promotions(scores: list[float]) -> list[int]:
+    return [number for _, number in enumerate_promotions(scores)]
+
+
 # Stopping
 
 
@@ -301,6 +353,27 @@ def test_promotions_stay_within_the_paper_s_bound() -> None:
     assert len(promoted - best) <= math.sqrt(243)
     top = max(run.trials, key=lambda trial: trial.params["x"])
     assert top.state is TrialState.COMPLETED
+
+
+def test_a_thousand_trials_resumed_at_every_thousandth_event_are_the_same() -> None:
+    def fresh() -> Simulation:
+        scheduler = ASHAScheduler(max_epochs=27, grace_period=1, seed=3)
+        return Simulation(RandomOptimizer(SPACE), scheduler, curve, 1000, 16, 5, steps=27)
+
+    whole = fresh().run()
+    broken, count = fresh(), 0
+    while broken.step():
+        count += 1
+        if count % 1000 == 0:
+            broken = fresh().load_json(json.loads(json.dumps(broken.to_json())))
+    assert broken.events == whole.events
+    assert broken.table() == whole.table()
+    rungs = [{trial.id for trial in whole.trials if trial.step >= rung} for rung in (1, 3, 9, 27)]
+    assert len(rungs[0]) == 1000
+    for lower, higher in pairwise(rungs):
+        best = sorted(lower, key=lambda number: -whole.trials[number].params["x"])[: len(lower) // 3]
+        assert set(best) <= higher
+        assert len(higher) - len(best) <= math.sqrt(len(lower))
 
 
 def test_state_survives_json_at_every_event() -> None:

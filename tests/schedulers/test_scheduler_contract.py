@@ -12,6 +12,9 @@ import pytest
 from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Decision, Launch, Scheduler, View, Wait
+from metta.sweep.schedulers.hyperband import HyperbandScheduler
+from metta.sweep.schedulers.median import MedianStoppingScheduler
+from metta.sweep.schedulers.resource_aware import ResourceAwareScheduler
 from metta.sweep.space import Uniform
 from metta.sweep.testing import Simulation
 from metta.sweep.trial import Params
@@ -22,6 +25,9 @@ SCHEDULERS: dict[str, Callable[[], Scheduler]] = {
     "asha": lambda: ASHAScheduler(max_epochs=9, grace_period=1),
     "asha-stopping": lambda: ASHAScheduler(max_epochs=9, grace_period=1, mode="stopping"),
     "asha-brackets": lambda: ASHAScheduler(max_epochs=9, grace_period=1, brackets=2),
+    "hyperband": lambda: HyperbandScheduler(max_resource=9),
+    "median": lambda: MedianStoppingScheduler(max_resource=9),
+    "resource-aware": lambda: ResourceAwareScheduler(max_resource=9, resource_limit=20),
 }
 
 

@@ -109,6 +109,17 @@ def test_sampling_is_repeatable_and_a_constant_draws_nothing() -> None:
         (lambda: Choice("cnn"), "expected a list of values"),
         (lambda: Choice[int](["x"]), "valid integer"),  # type: ignore[list-item]
         (lambda: Uniform(0, 1).when("model"), "say for which values"),
+        (lambda: Uniform(-1e308, 1e308), "the bounds are too far apart for floating point"),
+        (
+            lambda: LogUniform(1e300, math.nextafter(1e300, math.inf)),
+            "the bounds are too close together for floating point",
+        ),
+        (lambda: Integer(0, 2**60), r"whole numbers are searched between -2\*\*53 and 2\*\*53"),
+        (lambda: Integer(-(2**53), 2**53), r"whole numbers are searched between -2\*\*53 and 2\*\*53"),
+        (lambda: Integer(0, 10**400), "expected a whole number"),
+        (lambda: Choice([1.0, math.nan]), "NaN equals nothing"),
+        (lambda: Choice({"cnn", "mlp"}), "a set has no order"),
+        (lambda: Choice([np.zeros(2), np.ones(2)]), r"an array is no value of a parameter: write \[0.0, 0.0\]"),
     ],
 )
 def test_bad_bounds(make: Any, message: str) -> None:
@@ -132,7 +143,23 @@ def test_numpy_numbers_become_pythons() -> None:
         PowerOfTwo(8, 64).check(12)
 
 
+def test_the_largest_whole_numbers_are_exact() -> None:
+    wide = Integer(-1, 2**53 - 2)
+    for value in (-1, 0, 2**53 - 3, 2**53 - 2):
+        assert wide.check(value) == value
+        assert wide.from_unit(wide.to_unit(value)) == value
+    assert PowerOfTwo(1, 2**60).from_unit(1.0) == 2**60
+
+
+def test_numpy_values_of_a_choice_become_pythons() -> None:
+    choice = Choice[Any]([np.int64(1), np.float32(0.5), np.str_("a"), np.bool_(True)])
+    assert [type(value) for value in choice.values] == [int, float, str, bool]
+    assert Choice[Any](np.arange(3)).values == (0, 1, 2)
+
+
 def test_true_is_not_one_in_a_choice() -> None:
+    nested = Choice([{"bias": True}, {"bias": 1}])
+    assert nested.index({"bias": 1}) == 1
     choice = Choice[Any]([1, True, 1.5])
     assert choice.index(True) == 1
     assert choice.index(1) == 0

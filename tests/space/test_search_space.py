@@ -187,3 +187,95 @@ def test_tunable_and_equality() -> None:
     assert space == SearchSpace(dict(CONDITIONAL))
     assert space != SearchSpace({**CONDITIONAL, "seed": 8})
     assert space["seed"] == Constant(7)
+
+
+def test_contradictory_conditions() -> None:
+    kind, depth = Choice(["cnn", "mlp"]), Choice([1, 2, 3])
+    with pytest.raises(
+        UsageError, match=r"'x' can never be active: .* 'kind' is one of \['cnn'\] and one of \['mlp'\]"
+    ):
+        SearchSpace({"kind": kind, "x": Uniform(0, 1).when("kind", "cnn").when("kind", "mlp")})
+    # Through a parent, and wherever that one is declared.
+    with pytest.raises(UsageError, match="'x' can never be active"):
+        SearchSpace({"x": Uniform(0, 1).when("kind", "mlp").when("d", 1), "d": depth.when("kind", "cnn"), "kind": kind})
+    space = SearchSpace({"d": depth, "x": Uniform(0, 1).when("d", 1, 2).when("d", 2, 3)})
+    assert [space.active({"d": d, "x": 0.5}) for d in (1, 2, 3)] == [("d",), ("d", "x"), ("d",)]
+
+
+def test_the_longest_prefix_counts() -> None:
+    space = SearchSpace(
+        {"kind": Choice(["net", "net.deep"]), "net.deep.layers": Integer(1, 9), "net.width": Integer(1, 9)}
+    )
+    assert dict(space.complete({"kind": "net.deep"})) == {"kind": "net.deep", "net.deep.layers": 5}
+    assert dict(space.complete({"kind": "net"})) == {"kind": "net", "net.width": 5}
+
+
+def test_a_repair_mends_what_breaks_its_constraint() -> None:
+    def fits(params: Params) -> bool:
+        return bool(params["mini"] <= params["batch"])
+
+    plain = SearchSpace({"mini": PowerOfTwo(1, 64), "train.batch": PowerOfTwo(1, 64)})
+    space = plain.require(fits, repair=lambda params: {"batch": params["mini"]})
+    first, second = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(40):
+        free, mended = plain.sample(first), space.sample(second)
+        assert dict(mended) == {"mini": free["mini"], "train.batch": max(free["mini"], free["batch"])}
+    # A repair of the one may break the other: then the configuration is drawn again.
+    both = space.require(lambda params: params["batch"] < 64)
+    assert max(both.sample(first)["batch"] for _ in range(60)) == 32
+
+
+def test_repairs_that_make_no_sense() -> None:
+    space = SearchSpace({"x": Uniform(0, 1)})
+
+    def small(params: Params) -> bool:
+        return bool(params["x"] < 0)
+
+    with pytest.raises(
+        UsageError, match=r"the repair of small: the parameter 'x': -1 is not a value of Uniform\(0, 1\)"
+    ):
+        space.require(small, repair=lambda params: {"x": -1}).sample(np.random.default_rng(0))
+    with pytest.raises(UsageError, match="the repair of small: there is no parameter 'y'"):
+        space.require(small, repair=lambda params: {"y": 1}).sample(np.random.default_rng(0))
+    with pytest.raises(UsageError, match=r"require\(repair=...\) mends one constraint, found 2"):
+        space.require(small, small, repair=lambda params: {})
+
+
+def test_spaces_with_equal_constraints_are_equal() -> None:
+    parameters = {"a": Integer(1, 4), "b": Integer(1, 4)}
+    space = SearchSpace(parameters).require(divides("a", "b"))
+    assert space == SearchSpace(parameters).require(divides("a", "b"))
+    assert space == SearchSpace.from_json(space.to_json())
+    assert space != SearchSpace(parameters).require(divides("b", "a"))
+    assert len({divides("a", "b"), divides("a", "b"), divides("b", "a")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "expected what SearchSpace.to_json"),
+        ({"parameters": {"x": {"type": "Uniform", "lo": 1}}}, "'x' as Uniform: .*missing.*'hi'"),
+        ({"parameters": {"x": {"type": "Uniform", "lo": 1, "hi": 0}}}, "the lower bound must be below the upper"),
+        ({"parameters": {"x": {"type": "Uniform", "lo": 0, "hi": 1, "step": 2}}}, "'x' as Uniform: .*'step'"),
+        (
+            {"parameters": {"x": {"type": "Constant", "value": 1}}, "constraints": [["divides", "a"]]},
+            "unknown constraint",
+        ),
+    ],
+)
+def test_json_of_something_else(data: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SearchSpace.from_json(data)
+
+
+@pytest.mark.parametrize("value", [float("inf"), int, {"nested": float("-inf")}])
+def test_values_that_json_does_not_know(value: object) -> None:
+    for distribution in (Choice([1, value]), Constant(value)):
+        with pytest.raises(UsageError, match=r"'x': .* has a value that JSON does not know"):
+            SearchSpace({"x": distribution}).to_json()
+
+
+def test_adapt_reports_what_is_inactive_here() -> None:
+    adapted = SearchSpace(CONDITIONAL).adapt({"model_type": "cnn", "transformer.heads": 5, "lr": 0.01})
+    assert adapted.dropped == ("transformer.heads",)
+    assert adapted.filled == ("cnn.layers",)

@@ -359,3 +359,13 @@ def test_any_path_works(tmp_path: Path, name: str) -> None:
     with Journal.open(tmp_path / name, write=False) as journal:
         assert next(journal.events()).subject == "\0'\""
     assert name in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(("network", "mode"), [(False, b"wal"), (True, b"delete")])
+def test_a_commit_is_synced_before_it_is_acknowledged(tmp_path: Path, network: bool, mode: bytes) -> None:
+    """No killed process can show that it is: only a power cut could."""
+    full = 2
+    with Journal.create(tmp_path / "run.db", network=network) as journal:
+        assert journal._writing is not None
+        assert journal._writing.execute("PRAGMA synchronous").fetchall() == [(full,)]
+        assert journal._writing.execute("PRAGMA journal_mode").fetchall() == [(mode,)]

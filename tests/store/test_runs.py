@@ -59,7 +59,7 @@ def test_any_name_works_and_its_folder_stays_inside(store: Store, name: str) -> 
         assert run.name == name
         assert run.manifest["name"] == name
         assert run.manifest["details"] == {"seed": 3}
-        assert run.stage_folder(name).parent == run.folder / "stages"
+        assert run.stage_folder(name).resolve().is_relative_to(run.folder.resolve() / "stages")
     assert os.listdir(store.runs_folder) == [run.id]
     found = store.latest(name)
     assert found is not None
@@ -225,7 +225,8 @@ def test_folders_of_a_run(store: Store) -> None:
     with store.create("a", "sweep") as run:
         assert run.trial_folder(7) == run.folder / "trials" / "trial-0007"
         assert run.stage_folder("fit") == run.folder / "stages" / "fit"
-        assert run.stage_folder("a/../b").parent == run.folder / "stages"
+        assert run.stage_folder("conditional.then.fit#2").parent == run.folder / "stages" / "conditional" / "then"
+        assert ".." not in run.stage_folder("a/../b").parts
         assert run.artifacts_folder == run.folder / "artifacts"
         assert run.files_folder == run.folder / "files"
 

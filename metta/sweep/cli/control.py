@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -20,7 +21,7 @@ from metta.sweep.errors import RefusedError, UsageError
 from metta.sweep.store.lock import holder
 from metta.sweep.store.process import Process
 from metta.sweep.store.run import RunInfo, RunStatus, read_info
-from metta.sweep.store.runs import Store
+from metta.sweep.store.runs import Store, tree_size
 
 PATIENCE: Final = 10.0
 """Seconds that `cancel` waits."""
@@ -148,33 +149,54 @@ def collect_garbage(
     Args:
         older_than: seconds; runs that were started before, and cached results not used since, go.
         keep: how many runs of each name stay, the newest.
-        dry_run: only say which runs would go.
+        dry_run: only say what would go.
 
     Raises:
         StorageError: something cannot be removed.
     """
     place = Store.at(store)
     going = doomed(place.all(), time.time(), older_than, keep)
-    removed: list[str] = []
-    freed = 0
-    if not dry_run:
-        for info in going:
-            try:
-                place.remove(info.id)
-            except (RefusedError, UsageError):
-                continue  # somebody has just taken it up, or removed it
-            removed.append(info.id)
-        freed = place.gc() if older_than is None else place.gc(cache_age=older_than)
-    if as_json:
-        ids = [info.id for info in going] if dry_run else removed
-        data: dict[str, Any] = {"dry_run": dry_run, "runs": ids, "freed_bytes": freed}
-        show_json(data)
+    cache_age = math.inf if older_than is None else older_than
+    if dry_run:
+        _tell_garbage(going, place, cache_age, as_json)
         return
-    for info in going if dry_run else ():
-        show(f"would remove {info.id} ({info.status.value})")
+    removed: list[str] = []
+    for info in going:
+        try:
+            place.remove(info.id)
+        except (RefusedError, UsageError):
+            continue  # somebody has just taken it up, or removed it
+        removed.append(info.id)
+    freed = place.gc(cache_age=cache_age)
+    if as_json:
+        show_json({"dry_run": False, "runs": removed, "freed_bytes": freed})
+        return
     for id in removed:
         show(f"removed {id}")
-    show("nothing was removed (--dry-run)" if dry_run else f"freed {freed / 1e6:.1f} MB of leftovers")
+    show(f"freed {_amount(freed)} of leftovers")
+
+
+def _tell_garbage(going: Sequence[RunInfo], place: Store, cache_age: float, as_json: bool) -> None:
+    """Say what would go, and how large it is."""
+    sizes = [tree_size(info.folder) for info in going]
+    folders = [info.folder for info in going]
+    found = place.leftovers(cache_age=cache_age)
+    rest = [left for left in found if not any(map(left.path.is_relative_to, folders))]
+    total = sum(sizes) + sum(left.bytes for left in rest)
+    if as_json:
+        leftovers = [left._asdict() for left in rest]
+        ids = [info.id for info in going]
+        show_json({"dry_run": True, "runs": ids, "leftovers": leftovers, "freed_bytes": 0, "would_free_bytes": total})
+        return
+    for info, size in zip(going, sizes, strict=True):
+        show(f"would remove {info.id} ({info.status.value}, {_amount(size)})")
+    for left in rest:
+        show(f"would remove {left.path} ({left.what}, {_amount(left.bytes)})")
+    show(f"nothing was removed (--dry-run): it would free {_amount(total)}")
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
 
 
 def doomed(runs: Sequence[RunInfo], now: float, older_than: float | None, keep: int | None) -> list[RunInfo]:

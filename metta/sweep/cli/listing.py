@@ -53,7 +53,7 @@ class Row:
         failed = self.counts.get("failed", 0)
         of = f", {failed} failed" if failed else ""
         if self.info.kind != "sweep":
-            return f"{finished} stages done{of}"
+            return f"{finished} {'stage' if finished == 1 else 'stages'} done{of}"
         return f"{finished + failed}{'' if self.total is None else f'/{self.total}'} trials{of}"
 
 
@@ -111,6 +111,8 @@ def _sweep_row(run: Run, age: float | None) -> Row:
     started = next(run.journal.events(kinds={STARTED}), None)
     if started is None:
         return Row(run.info, {}, None, None, age)
+    if run.info.status is RunStatus.RUNNING and run.info.counts:
+        return Row(run.info, run.info.counts, started.data["budget"].get("trials"), run.info.best, age)
     if run.journal.last_seq <= MOST_ENTRIES:
         status = sweep_status(run)
         counts = {state.value: number for state, number in status.counts.items()}

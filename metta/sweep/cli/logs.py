@@ -12,7 +12,7 @@ from metta.sweep.cli.output import show
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.store.files import inside, storage_errors
-from metta.sweep.store.naming import unique_slug
+from metta.sweep.store.naming import slug, unique_slug
 from metta.sweep.store.run import RunInfo, RunStatus, read_info
 from metta.sweep.store.runs import Store
 
@@ -64,7 +64,7 @@ def logs_of(run: Path, path: Sequence[str] = ()) -> list[Path]:
     """The logs of a run, or of the part of it that `path` names; links are not followed.
 
     Args:
-        path: the number of a trial ("7", "trial-7"), or a stage and what is inside of it.
+        path: the number of a trial ("7", "trial-7"), or a stage and what is inside of it ("attempt-2", for one).
     """
     found = [log for name in ("trials", "stages", "children") for log in (run / name).rglob(LOG)]
     kept = [log for log in found if not log.is_symlink() and log.resolve().is_relative_to(run.resolve())]
@@ -78,21 +78,23 @@ def _order(log: Path) -> list[tuple[int, str]]:
 def _is_named(log: Path, path: Sequence[str]) -> bool:
     """Whether the names of the path stand in this order among the folders of the log."""
     rest = iter(log.parts[:-1])
-    return all(any(_is_called(folder, name) for folder in rest) for name in path)
+    names = [part for name in path for part in name.split(".")]
+    return all(any(_is_called(folder, name) for folder in rest) for name in names)
 
 
 def _is_called(folder: str, name: str) -> bool:
     number = re.fullmatch(r"(?:trial-?)?(\d+)", name)
     if number is not None and (trial := re.fullmatch(r"trial-(\d+)", folder)) is not None:
         return int(trial[1]) == int(number[1])
-    # The folder of nested runs is called by the attempt, "<stage>~1", and a digest.
-    is_nested = re.match(rf"{re.escape(name)}-\d+-[0-9a-f]+$", folder) is not None
-    return is_nested or folder in (name, unique_slug(name, "stage"))
+    # "train-2-3f29ab10": of a later pass ("train#2"), of an element of a map, or of the runs in an attempt ("train~2").
+    numbered = re.match(rf"{re.escape(slug(name, 'stage'))}-\d+-[0-9a-f]+$", folder) is not None
+    return numbered or folder in (name, unique_slug(name, "stage"))
 
 
 def _nothing(info: RunInfo, path: Sequence[str]) -> str:
     if not path:
-        hint = "; the stages of a pipeline print to the terminal of their driver" if info.kind == "pipeline" else ""
+        hint = "; only stages in worker processes have some (timeout=, resources=, executor=)"
+        hint = hint if info.kind == "pipeline" else ""
         return f"run {info.id} has no logs{hint}"
     known = sorted({part for log in logs_of(info.folder) for part in log.relative_to(info.folder).parts[1:-1]})
     near = nearest(path[-1], known)

@@ -7,6 +7,7 @@ with the folder: `recorded_file` says when it may be used.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,8 @@ def recorded_file(origin: Origin, run: Path, store: Path) -> str:
         RefusedError: it is none of these: then the user has to name the file.
     """
     real = Path(os.path.realpath(origin.file))
-    give = f"if you trust it, name it: metta-sweep resume {run.name} FILE:{origin.name}"
+    command = f"metta-sweep resume {run.name} FILE:{shlex.quote(origin.name)}"
+    give = f"if you trust it, name it: {command}"
     for folder in (run, store):
         for path in (Path(origin.file), real):
             if path.is_relative_to(folder) or path.is_relative_to(folder.resolve()):
@@ -111,8 +113,7 @@ def recorded_file(origin: Origin, run: Path, store: Path) -> str:
         mode = os.stat(real).st_mode
     except OSError:
         raise UsageError(
-            f"{origin.file}, from which run {run.name} was started, is not there any more: "
-            f"name the file, metta-sweep resume {run.name} FILE:{origin.name}"
+            f"{origin.file}, from which run {run.name} was started, is not there any more: name the file, {command}"
         ) from None
     if not stat.S_ISREG(mode):
         raise RefusedError(f"run {run.name} names {origin.file}, which is no regular file: {give}")

@@ -102,7 +102,7 @@ def _check_withheld(origin: Origin | None, stored: set[str], overrides: Sequence
     known = _names(overrides) | stored
     missing = [name for name in (origin.withheld if origin is not None else ()) if name not in known]
     if missing:
-        settings = " ".join(f"--set {name}=..." for name in missing)
+        settings = " ".join(f"--set {shlex.quote(name)}=..." for name in missing)
         raise UsageError(f"secrets are not kept: give run {info.id} {settings} again")
 
 
@@ -125,8 +125,8 @@ def _how_else(info: RunInfo) -> str:
     words = [str(word) for word in command] if isinstance(command, list) else []
     by = f" by `{shlex.join(words)}` in {folder}" if words and shlex.join(words).isprintable() else ""
     call = f'run(resume="{info.id}")'
-    script = next((Path(word).name for word in words[1:] if word.endswith(".py")), "FILE")
+    script = next((Path(word).name for word in words[1:] if word.endswith(".py") and word.isprintable()), "FILE")
     return (
         f"run {info.id} was started{by}: go on with {call} there, or name what it is of, "
-        f"metta-sweep resume {info.id} {script}:NAME"
+        f"metta-sweep resume {info.id} {shlex.quote(script)}:NAME"
     )

@@ -190,7 +190,7 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str | None
     "--older-than", metavar="SPAN", callback=_span, help="Remove runs, and cached results, older than that: 30d, 12h."
 )
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Of every name the newest N runs stay.")
-@click.option("--dry-run", is_flag=True, help="Only say which runs would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed, and how large it is.")
 @_AS_JSON
 def gc_command(store: str | None, older_than: float | None, keep: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what killed processes have left, artifacts that nothing names, and runs if you say which.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import threading
 import time
@@ -29,7 +30,7 @@ from metta.sweep.experiments.sweep import SweepExperiment
 from metta.sweep.report.events import Listener, SweepEnded, SweepEvent, SweepStarted, TrialEnded
 from metta.sweep.report.live import live_view
 from metta.sweep.report.pipeline_status import pipeline_status
-from metta.sweep.runtime.durable import VALUE, DurableGraph
+from metta.sweep.runtime.durable import KEPT, VALUE, DurableGraph
 from metta.sweep.runtime.recorder import failure_text
 from metta.sweep.store.lock import holder
 from metta.sweep.store.naming import slug
@@ -105,7 +106,7 @@ class _Told:
             return None
         store = self._wish.store
         is_default = store is None or store.folder == Store.at().folder
-        where = "" if is_default or store is None else f" --store {store.folder}"
+        where = "" if is_default or store is None else f" --store {shlex.quote(str(store.folder))}"
         return f"metta-sweep resume {self.run.id}{where}"
 
 
@@ -353,6 +354,8 @@ def _interrupted(told: _Told, wish: Wish) -> int:
 def _failed(error: Exception, told: _Told, wish: Wish) -> int:
     """Why: the user's traceback first, then one sentence, then what to do."""
     code = error.exit_code if isinstance(error, MettaSweepError) else FAILED
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [note for note in notes if not note.startswith(KEPT)]  # said below, with the store
     text = failure_text(error)
     stage = _failed_stage(told)
     if isinstance(error, MettaSweepError):

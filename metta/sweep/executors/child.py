@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from metta.sweep.errors import RunError, StageTimeout, UserError, WorkerDied
@@ -34,6 +35,7 @@ def call_in_child(
     timeout: float,
     name: str,
     resources: Resources | None = None,
+    log_folder: Path | None = None,
 ) -> Any:
     """Call `fn` in a worker process and return its result; blocks until then.
 
@@ -47,6 +49,7 @@ def call_in_child(
         name: the stage's name, for messages.
         resources: what the call needs: it waits until that is free, and is held to it (see `LocalExecutor`). None: it
             starts at once and sees the devices that this process sees.
+        log_folder: what it prints is also appended to `log.txt` there; None: only shown.
 
     Raises:
         StageTimeout: it took longer.
@@ -56,7 +59,7 @@ def call_in_child(
         Exception: what `fn` raised, the traceback of its process attached as a note.
     """
     pool = _ready_pool(resources)
-    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources)
+    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources, log_folder)
     try:
         while not _is_last(event := events.get()):
             _relay(event)
@@ -74,10 +77,11 @@ async def acall_in_child(
     timeout: float,
     name: str,
     resources: Resources | None = None,
+    log_folder: Path | None = None,
 ) -> Any:
     """`call_in_child` without blocking the loop. Cancelling it ends the call's process group."""
     pool = _ready_pool(resources)
-    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources)
+    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources, log_folder)
     try:
         while not _is_last(event := await events.aget()):
             _relay(event)
@@ -95,6 +99,7 @@ def _begin(
     timeout: float,
     name: str,
     resources: Resources | None,
+    log_folder: Path | None,
 ) -> tuple[Task, EventStream]:
     events = EventStream()
     task = Task(
@@ -105,6 +110,7 @@ def _begin(
         name=name,
         resources=resources or Resources(),
         timeout=timeout,
+        log_folder=log_folder,
         stream_log=True,
     )
     pool.submit(task, events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -15,6 +16,9 @@ from metta.sweep.executors.channel import PipeChannel
 from metta.sweep.trial import MemoryChannel, Resources, Trial
 
 Objective = Callable[[Trial], Any]
+
+IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)
+"""Whether this code runs in a worker, whose process group is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def trial_task(
     metric_key: str = "score",
     timeout: float | None = None,
     resources: Resources | None = None,
+    seed: int = 0,
 ) -> Task:
     """The task that runs one attempt of a trial; its result is an `Outcome`.
 
@@ -56,9 +61,11 @@ def trial_task(
         metric_key: the name of a bare number that the objective yields or returns.
         timeout: seconds for the attempt.
         resources: what it needs.
+        seed: what the objective reads as `trial.seed`.
     """
     travelling = copy.copy(trial)
     travelling.channel = MemoryChannel()  # the driver's own may hold locks and sockets
+    travelling.seed = seed
     return Task(
         token=token,
         fn=run_objective,
@@ -73,23 +80,29 @@ def trial_task(
 
 
 def run_objective(objective: Objective, trial: Trial, *, channel: PipeChannel, metric_key: str = "score") -> Outcome:
-    """Run one attempt of a trial in this process. Raises whatever the objective raises.
+    """Run one attempt of a trial in this process. Raises whatever the objective raises."""
+    trial.channel = channel
+    IN_WORKER.set(True)
+    metrics = drive(objective, trial, metric_key)
+    channel.finish(trial.step)
+    return Outcome(metrics, trial.step, channel.answer)
+
+
+def drive(objective: Objective, trial: Trial, metric_key: str) -> dict[str, float] | None:
+    """Run an objective, of whatever form, to its end; what it returned or yielded last. Raises what it raises.
 
     A generator is asked for its next value only when the scheduler has judged the last one: each yield is one
     unit of resource, and between two yields the trial can be paused or stopped. It is then closed, so its
     `finally` blocks run.
     """
-    trial.channel = channel
     produced = objective(trial)
     if isinstance(produced, GeneratorType):
-        metrics = _run_generator(produced, trial, metric_key)
-    elif isinstance(produced, AsyncGeneratorType):
-        metrics = run_coroutine(_run_async_generator(produced, trial, metric_key))
-    else:
-        result = run_coroutine(produced) if isinstance(produced, CoroutineType) else produced
-        metrics = None if result is None else as_metrics(result, metric_key)
-    channel.finish(trial.step)
-    return Outcome(metrics, trial.step, channel.answer)
+        return _run_generator(produced, trial, metric_key)
+    if isinstance(produced, AsyncGeneratorType):
+        metrics: dict[str, float] | None = run_coroutine(_run_async_generator(produced, trial, metric_key))
+        return metrics
+    result = run_coroutine(produced) if isinstance(produced, CoroutineType) else produced
+    return None if result is None else as_metrics(result, metric_key)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

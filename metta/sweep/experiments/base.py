@@ -209,11 +209,20 @@ def _steps_to(target: object, path: str) -> tuple[str, ...]:
         return head, *_steps_to(getattr(target, head), rest)
     last = path.rpartition(".")[2]
     if last.startswith("_") or not hasattr(target, last):
-        names = [name for name in vars(target) if not name.startswith("_")]
+        names = _settable(target)
         near = get_close_matches(last, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
         raise UsageError(f"{type(target).__name__} has no parameter {last!r} (for {path!r}): {hint}")
     return (last,)
+
+
+def _settable(target: object) -> list[str]:
+    """The attributes that a parameter may set: those of the object and, but for methods, of its class."""
+    of_classes = [
+        name for cls in type(target).__mro__ for name, value in vars(cls).items() if not hasattr(value, "__get__")
+    ]
+    names = dict.fromkeys([*getattr(target, "__dict__", ()), *of_classes])
+    return [name for name in names if not name.startswith("_")]
 
 
 def _with(target: Any, steps: tuple[str, ...], value: object) -> Any:

@@ -18,7 +18,8 @@ class Spent:
         resource: units of resource over all trials, recomputed ones included.
         cost: the sum over all trials.
         best: the best score, larger is better (negated when the goal is to minimize); None without one.
-        since_best: trials that have ended since the best score got better.
+        since_best: results since the best score got better: trials that have ended, and rungs at which one was paused.
+        failures: trials that have failed for good.
     """
 
     trials: int = 0
@@ -27,6 +28,7 @@ class Spent:
     cost: float = 0.0
     best: float | None = None
     since_best: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,18 @@ class Budget:
     """Limits of a sweep; the first one that is reached counts, None is no limit.
 
     `trials` and `patience` only end the launching: trials that were started still reach their natural end,
-    promotions included. The other four end the sweep: what runs then is cancelled, with the score it has.
+    promotions included. The others end the sweep: what runs then is cancelled, with the score it has.
 
     Args:
         trials: configurations started, failed ones included; promotions, retries and forks do not count.
         seconds: wall time of the sweep.
         target_score: stop as soon as a trial has reported a score at least this good.
-        patience: stop when this many trials have ended without a better best score.
+        patience: stop after this many results in a row without a better best score: of trials that have ended, and at
+            rungs where a trial was paused. The trial that holds the best score does not count.
         resource: units of resource (epochs, say) summed over all trials.
         cost: cost summed over all trials, in the unit of the sweep's `cost_key` (default: seconds).
+        failures: stop when this many trials have failed for good; 1 to fail fast. Without it a sweep goes on, whatever
+            fails.
 
     Raises:
         UsageError: a limit is not positive, or is no number.
@@ -54,13 +59,14 @@ class Budget:
     patience: int | None = None
     resource: int | None = None
     cost: float | None = None
+    failures: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
                 continue
-            whole = field.name in ("trials", "patience", "resource")
+            whole = field.name in ("trials", "patience", "resource", "failures")
             right = isinstance(value, int) if whole else isinstance(value, int | float) and math.isfinite(value)
             if isinstance(value, bool) or not right or (value <= 0 and field.name != "target_score"):
                 expected = "a whole number" if whole else "a number"
@@ -91,7 +97,7 @@ class Budget:
     def spent_up(self, spent: Spent) -> str | None:
         """Which limit ends the launching now, as a phrase; None while none does."""
         if self.patience is not None and spent.since_best >= self.patience:
-            return f"{self.patience} trials ended without a better score"
+            return f"{self.patience} results in a row were no better"
         if self.trials is not None and spent.trials >= self.trials:
             return "the budget of trials was used up"
         return None
@@ -111,4 +117,6 @@ class Budget:
             return f"the resource budget of {self.resource} was used up"
         if self.cost is not None and spent.cost >= self.cost:
             return f"the cost budget of {self.cost:g} was used up"
+        if self.failures is not None and spent.failures >= self.failures:
+            return f"{spent.failures} trial{'s' if spent.failures > 1 else ''} failed"
         return None

@@ -84,7 +84,8 @@ class Checkpoints:
 
     def replaced(self, ledger: Ledger, number: int) -> None:
         """The trial's state is about to be replaced by a newer one."""
-        if number in ledger.states:
+        # A fork's first state is its donor's: the donor goes on from it, or has given it up itself.
+        if number in ledger.states and number not in ledger.forks:
             self._candidates.append((number, ledger.states[number].path))
 
     def finished(self, ledger: Ledger, number: int) -> None:
@@ -120,7 +121,7 @@ class Checkpoints:
         self._best = best
         if not self._candidates:
             return
-        used = {ledger.states[number].path for number in ledger.forks} | {best}
+        used = {ledger.states[number].path for number in ledger.forks if self._is_kept(ledger, number)} | {best}
         waiting = []
         for number, path in self._candidates:
             if path in used:
@@ -132,7 +133,8 @@ class Checkpoints:
     def _is_current(self, ledger: Ledger, number: int, path: str) -> bool:
         """Whether it is the state that the trial itself goes on from, or is kept as its last."""
         state = ledger.states.get(number)
-        if state is None or state.path != path:
-            return False
-        over = ledger.trials[number].state.is_finished
-        return not (over and self._keep == "none" and not self._may_fork)
+        return state is not None and state.path == path and self._is_kept(ledger, number)
+
+    def _is_kept(self, ledger: Ledger, number: int) -> bool:
+        """Whether the last state of the trial stays."""
+        return self._keep != "none" or self._may_fork or not ledger.trials[number].state.is_finished

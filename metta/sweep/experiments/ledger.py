@@ -196,7 +196,16 @@ class Ledger:
         """
         if len(self.running) >= self.slots:
             return None
-        return next((grant.trial for grant in self.queue if grant.trial not in blocked), None)
+        waiting = [grant.trial for grant in self.queue if grant.trial not in blocked]
+        known = self.trials.__getitem__
+        number = self.scheduler.next_start(map(known, waiting), map(known, self.running)) if waiting else None
+        if number is None and waiting and not self.running:
+            return waiting[0]  # or nothing would ever happen again
+        if number is not None and number not in waiting:
+            raise UsageError(
+                f"{type(self.scheduler).__name__}.next_start gave {number!r}: expected one of the waiting {waiting}"
+            )
+        return number
 
     def grant(self, number: int) -> Attempt:
         """Give a queued trial its next attempt, number `attempts[number]`."""
@@ -246,7 +255,7 @@ class Ledger:
         trial, attempt = self._touch(number), self.running[number]
         attempt.reported = True
         score = self.objectives.score(report.metrics)
-        self._spend(resource=report.step - trial.step)
+        self._spend(resource=report.step - self._known_step(trial))
         trial.add_report(report)
         trial.score = score
         self._book_cost(trial, attempt, report.metrics)
@@ -260,6 +269,7 @@ class Ledger:
             case Action.PAUSE:
                 del self.running[number]
                 trial.state = TrialState.PAUSED
+                self._count_against_patience(trial)
                 self.tell(TrialPaused(self.now, number, trial.step, shown))
             case Action.STOP:
                 self._end(trial, TrialState.PRUNED)
@@ -288,7 +298,7 @@ class Ledger:
                 f"or call trial.report({{{key!r}: ...}})"
             )
             self._fail(trial, attempt, Failure(FailureReason.USER_ERROR, message))
-        elif trial.step == attempt.granted < trial.resource:
+        elif 0 < attempt.granted <= trial.step < trial.resource:
             # It used up its grant and the grant has been extended since: it is called again, at once.
             del self.running[number]
             trial.state = TrialState.PENDING
@@ -348,6 +358,7 @@ class Ledger:
         for number in retry:
             trial = self._touch(number)
             trial.state, trial.failure = TrialState.PENDING, None
+            self._spend(failures=-1)
             self.deaths[number] = self.preemptions[number] = 0
             self.queue.append(Grant(number, resumed=True))
         if drop_paused:
@@ -384,13 +395,20 @@ class Ledger:
         return list(suggested)
 
     def _fork(self, move: Fork) -> list[Trial]:
-        new = self._enroll(move, [Trial(move.params, parent=move.parent)])
-        if move.parent in self.states:
-            # The donor goes on and saves again: the fork starts from what it is now.
-            self.states[new[0].id] = self.states[move.parent]
-            self.forks.add(new[0].id)
-        if move.replaces is not None:
-            self._end(self._touch(move.replaces), TrialState.PRUNED)
+        proposed = self._suggestions(1) if move.params is None else [Trial(move.params)]
+        if move.params is None:
+            self.exhausted = not proposed
+        new = self._enroll(move, proposed)
+        for fork in new:
+            donor, state = self.trials[move.parent], self.states.get(move.parent)
+            if state is not None:
+                # The donor goes on and saves again: the fork starts from what it is now.
+                self.states[fork.id] = state
+                self.forks.add(fork.id)
+            self.recomputed += donor.step - (0 if state is None else state.step)
+            if move.replaces is not None:
+                self._end(self._touch(move.replaces), TrialState.PRUNED)
+                self._hear(self.trials[move.replaces])
         return new
 
     def _enroll(self, move: Launch | Fork, suggested: list[Trial]) -> list[Trial]:
@@ -399,6 +417,7 @@ class Ledger:
             # A custom optimizer may return the same object twice; the table must not hold it twice.
             trial = proposal if proposal.id == UNNUMBERED else Trial(proposal.params, tag=proposal.tag)
             trial.id = len(self.trials)
+            trial.parent = move.parent if isinstance(move, Fork) else None
             trial.resource = move.until or 0
             self.trials.append(trial)
             self.touched.add(trial.id)
@@ -406,6 +425,10 @@ class Ledger:
             new.append(trial)
         self.scheduler.on_launch(move, new)
         return new
+
+    def _known_step(self, trial: Trial) -> int:
+        """The last step that is paid for: a fork has not done the steps of its donor."""
+        return self.states[trial.id].step if trial.id in self.forks and not trial.step else trial.step
 
     def _requeue(self, number: int) -> None:
         """An attempt is lost: the same grant once more, before everything else."""
@@ -433,8 +456,12 @@ class Ledger:
         if state is TrialState.COMPLETED and not Result(trial.score).is_usable:
             state = TrialState.FAILED
             trial.failure = Failure(FailureReason.USER_ERROR, f"its last score is not finite: {trial.score!r}")
+        was_paused = trial.state is TrialState.PAUSED  # its result was counted then
         self._leave(trial, state)
-        self._spend(since_best=1)
+        if not was_paused:
+            self._count_against_patience(trial)
+        if state is TrialState.FAILED:
+            self._spend(failures=1)
 
     def _leave(self, trial: Trial, state: TrialState) -> None:
         self.running.pop(trial.id, None)
@@ -493,7 +520,13 @@ class Ledger:
             self.spent = replace(self.spent, best=value, since_best=0)
             self.best_report = (trial.id, trial.step)
 
-    def _spend(self, *, trials: int = 0, resource: int = 0, cost: float = 0.0, since_best: int = 0) -> None:
+    def _count_against_patience(self, trial: Trial) -> None:
+        if self.best_report is None or self.best_report[0] != trial.id:
+            self._spend(since_best=1)
+
+    def _spend(
+        self, *, trials: int = 0, resource: int = 0, cost: float = 0.0, since_best: int = 0, failures: int = 0
+    ) -> None:
         spent = self.spent
         self.spent = replace(
             spent,
@@ -501,6 +534,7 @@ class Ledger:
             resource=spent.resource + resource,
             cost=spent.cost + cost,
             since_best=spent.since_best + since_best,
+            failures=spent.failures + failures,
         )
 
 

@@ -36,7 +36,7 @@ def move_to_json(move: Move, codec: ParamsCodec) -> dict[str, Any]:
     """A move as JSON values."""
     name = next(name for name, kind in _MOVES.items() if type(move) is kind)
     data = {field.name: getattr(move, field.name) for field in fields(move)}
-    if isinstance(move, Fork):
+    if isinstance(move, Fork) and move.params is not None:
         data["params"] = codec.encode(move.params)
     if isinstance(move, Prune):
         data["trials"] = list(move.trials)
@@ -51,7 +51,8 @@ def move_from_json(data: Mapping[str, Any], codec: ParamsCodec) -> Move:
         case "resume":
             return Resume(data["trial"], data["until"])
         case "fork":
-            return Fork(data["parent"], codec.decode(data["params"]), data["until"], data["replaces"])
+            params = None if data["params"] is None else codec.decode(data["params"])
+            return Fork(data["parent"], params, data["until"], data["replaces"])
         case "prune":
             return Prune(tuple(data["trials"]))
         case "halt":

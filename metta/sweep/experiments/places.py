@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, Union
+
+from metta.sweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from metta.sweep.store.runs import Store
 
 
 class _Default(Enum):
@@ -18,8 +23,8 @@ class _Default(Enum):
 DEFAULT: Final = _Default.DEFAULT
 """METTA_SWEEP_HOME, else `./.metta-sweep`; inside of a durable run a folder of that run."""
 
-StoreLike: TypeAlias = str | os.PathLike[str] | Literal[_Default.DEFAULT] | None
-"""`store=`: a folder, None for no store, or the default one."""
+StoreLike: TypeAlias = Union[str, os.PathLike[str], "Store", Literal[_Default.DEFAULT], None]
+"""`store=`: a folder or the `Store` in it, None for no store, or the default one."""
 
 
 class Place(NamedTuple):
@@ -41,6 +46,12 @@ def store_place(store: StoreLike) -> Place | None:
     if store is None:
         return None
     if store is not DEFAULT:
+        from metta.sweep.store.runs import Store
+
+        if isinstance(store, Store):
+            return Place(store.folder)
+        if not isinstance(store, str | os.PathLike):
+            raise UsageError(f"store={store!r}: expected a folder, an open Store, or None for no store")
         return Place(Path(store))
     from metta.sweep.runtime.scope import current_scope
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metta.sweep.compiler.fingerprint import fingerprint_of, fingerprints
 from metta.sweep.errors import UsageError
+from metta.sweep.executors.command import CommandTraining
 from metta.sweep.executors.objective import Objective
 from metta.sweep.experiments.base import Experiment
 from metta.sweep.goal import Objectives
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 Plan = dict[str, Any]
 """The plan of a sweep as JSON values; see `plan_of`."""
 
-FIXED = ("objectives", "cost_key", "seed")
+FIXED = ("objectives", "cost_key", "seed", "repeats")
 """What cannot change in a sweep: results of different goals are not comparable, and a seed is the sweep's own."""
 
 _OPTIMIZER_BINDS = {"search_space", "goal"}
-_SCHEDULER_BINDS = {"objectives"}
+_SCHEDULER_BINDS = {"objectives", "search_space"}
 
 
 def plan_of(
@@ -37,6 +38,7 @@ def plan_of(
     objectives: Objectives,
     cost_key: str | None,
     seed: int | None,
+    repeats: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan of a sweep, as JSON values.
 
@@ -47,8 +49,9 @@ def plan_of(
         objectives: the metrics to optimize.
         cost_key: the metric that holds a trial's cost.
         seed: as the user gave it; None where it was drawn.
+        repeats: how often each configuration is run, and how its scores become one; None for once.
     """
-    return {
+    plan = {
         "objective": _objective(objective),
         "space": None if space is None else _space(space),
         "optimizer": {"class": _name(type(optimizer)), "arguments": _arguments(optimizer, _OPTIMIZER_BINDS)},
@@ -61,6 +64,7 @@ def plan_of(
         "cost_key": cost_key,
         "seed": seed,
     }
+    return plan if repeats is None else {**plan, "repeats": dict(repeats)}
 
 
 def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -95,6 +99,8 @@ def _shown(value: Any) -> str:
 def _objective(objective: Experiment[Any] | Objective) -> dict[str, Any]:
     """Names and digests. The bytecode belongs to a version of Python, so that stands beside it."""
     python = ".".join(platform.python_version_tuple()[:2])
+    if isinstance(objective, CommandTraining):
+        return {"name": "CommandTraining", "command": list(objective.command)}
     if not isinstance(objective, Experiment):
         name = getattr(objective, "__qualname__", type(objective).__qualname__)
         return {"name": name, "code": f"{fingerprint_of(objective)} (Python {python})"}
@@ -118,7 +124,10 @@ def _space(space: SearchSpace) -> dict[str, Any]:
         return {
             "parameters": {path: _distribution(known) for path, known in space.items()},
             "constraints": [
-                f"{constraint.name} {fingerprint_of(constraint.predicate)}" for constraint in space.constraints
+                " ".join(
+                    [known.name, *(fingerprint_of(fn) for fn in (known.predicate, known.repair) if fn is not None)]
+                )
+                for known in space.constraints
             ],
             "is_digest": True,
         }

@@ -55,18 +55,22 @@ Recorded = Event | StoredReport
 
 def new_trials_to_json(move: Move, trials: list[Trial], codec: ParamsCodec) -> dict[str, Any]:
     """The trials that a move has started, beside the move itself."""
+    if _asks_optimizer(move):
+        return {"new": [[trial.id, codec.encode(trial.params), trial.tag] for trial in trials]}
     if isinstance(move, Fork):
         return {"new": [[trial.id, None, None] for trial in trials]}  # its parameters stand in the move
-    if isinstance(move, Launch):
-        return {"new": [[trial.id, codec.encode(trial.params), trial.tag] for trial in trials]}
     return {}
 
 
 def new_trials_from_json(move: Move, data: Mapping[str, Any], codec: ParamsCodec) -> list[Trial]:
     """What the optimizer suggested for a recorded move: trials without a number, as it made them."""
-    if not isinstance(move, Launch):
+    if not _asks_optimizer(move):
         return []
     return [Trial(codec.decode(params), tag=tag) for _, params, tag in data["new"]]
+
+
+def _asks_optimizer(move: Move) -> bool:
+    return isinstance(move, Launch) or (isinstance(move, Fork) and move.params is None)
 
 
 def move_of(data: Mapping[str, Any], codec: ParamsCodec) -> Move:

@@ -8,9 +8,8 @@ replay of everything, else (3) as a fresh one that is told all results; see `Res
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from metta.sweep.errors import DamagedError
@@ -20,6 +19,7 @@ from metta.sweep.experiments.ledger import Ledger
 from metta.sweep.experiments.ledger_json import budget_from_json, load_ledger
 from metta.sweep.experiments.plan import Plan
 from metta.sweep.experiments.replay import REPLAY_LIMIT_S, RecallingOptimizer, RecallingScheduler, Replay
+from metta.sweep.experiments.sweep_journal import reports_reader
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Optimizer, Restored
 from metta.sweep.optimizers.params import ParamsCodec
@@ -27,7 +27,6 @@ from metta.sweep.report.events import SweepEvent
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.store.entries import Snapshot
 from metta.sweep.store.journal import Journal
-from metta.sweep.trial import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,7 @@ def restore(
     )
     ledger = _ledger(start, *recalling)
     if snapshot is not None:
-        load_ledger(ledger, journal.trials(), snapshot.data["ledger"], codec, _reader(journal.path))
+        load_ledger(ledger, journal.trials(), snapshot.data["ledger"], codec, reports_reader(journal.path))
     replay = Replay(
         ledger,
         *recalling,
@@ -227,13 +226,3 @@ def _ledger(start: Start, optimizer: Optimizer, scheduler: Scheduler) -> Ledger:
 
 def _silent(event: SweepEvent) -> None:
     """What has happened before is told by whoever resumes the sweep."""
-
-
-def _reader(path: Path) -> Callable[[int, int], Iterable[Report]]:
-    """Reads the reports of a trial up to a step, also when the run is closed."""
-
-    def read(trial: int, step: int) -> list[Report]:
-        with Journal.open(path, write=False) as journal:
-            return [Report(found.step, found.metrics) for found in journal.reports(trial) if found.step <= step]
-
-    return read

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.errors import MissingExtraError, RunError, UsageError
+from metta.sweep.experiments.importance import shares
 from metta.sweep.experiments.run import OwnRun
-from metta.sweep.goal import Objectives, ranked
+from metta.sweep.goal import Objectives, fronts, ranked
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.live import clock, number_text, shorten, value_text
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
@@ -111,12 +112,49 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         return _ranking(self._record)
 
     @property
+    def pareto_front(self) -> tuple[Trial, ...]:
+        """The trials that no other one beats in all objectives, among those that reached the largest resource.
+
+        In the order of their numbers. With one objective it is the best trial, and those that are just as good.
+        """
+        record = self._record
+        best = _ranking(record)[:1]
+        candidates = [trial for trial in _ranking(record) if trial.step == best[0].step]
+        losses = [record.objectives.losses(trial.score) for trial in candidates if trial.score is not None]
+        front = fronts(losses)[:1]
+        return tuple(sorted((candidates[index] for group in front for index in group), key=lambda trial: trial.id))
+
+    def importance(self) -> dict[str, float]:
+        """How much each parameter matters for a good result: path -> share, the largest first; they add up to 1.
+
+        A parameter matters as much as it alone explains of the variance of the trials' ranks (`importance.shares`).
+
+        Raises:
+            RunError: fewer than 8 trials have a score.
+        """
+        return shares(self.ranking)
+
+    def lineage(self) -> dict[int, tuple[int, ...]]:
+        """The forest of the trials: each one's number -> those of the forks that went on from its state.
+
+        Only population based training forks; a trial that was promoted is the same trial. `trial.parent` is the way
+        up.
+        """
+        forks: dict[int, list[int]] = {trial.id: [] for trial in self.trials}
+        for trial in self.trials:
+            if trial.parent is not None:
+                forks[trial.parent].append(trial.id)
+        return {number: tuple(found) for number, found in forks.items()}
+
+    @property
     def best_trial(self) -> Trial:
         """The best trial."""
         record = self._record
         if not record.objectives.is_single:
             keys = ", ".join(record.objectives.keys)
-            raise UsageError(f"several objectives ({keys}) have no best trial: look at `ranking`")
+            raise UsageError(
+                f"several objectives ({keys}) have no best trial: read `pareto_front`, the trials that none other beats"
+            )
         ranking = _ranking(record)
         if not ranking:
             why = "; ".join(_failure_lines(record)) or f"{len(record.trials)} trials were started"

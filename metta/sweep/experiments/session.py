@@ -4,7 +4,7 @@ A pass of the loop takes all events that are there into the ledger and decides u
 Then everything that came of it is committed at once, and only then do workers hear answers and get tasks. So a
 driver that is killed has either not begun what it was about to do, or its journal tells of it.
 
-The stages of `SweepExperiment.pipeline()` are the functions at the end of this module.
+The stages of `SweepExperiment.pipeline()` (stages.py) call it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,29 @@ from metta.sweep.executors.base import (
     Reported,
     Started,
     StateSaved,
-    Task,
 )
 from metta.sweep.executors.objective import Objective, Outcome, trial_task
 from metta.sweep.experiments import records
+from metta.sweep.experiments.arguments import merged
 from metta.sweep.experiments.checkpoints import Checkpoints
 from metta.sweep.experiments.ledger import Ledger, SavedState, told_again
 from metta.sweep.experiments.ledger_json import failure_to_json
 from metta.sweep.experiments.moves import Halt, Move, move_to_json, verdict_to_json
+from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.experiments.results import SweepRecord
+from metta.sweep.experiments.reuse import KnownResults, told_by
 from metta.sweep.experiments.sweep_journal import Clock, SweepJournal
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.events import SweepEnded, SweepEvent, SweepStarted
 from metta.sweep.schedulers.base import CONTINUE, Action, Scheduler, Wait
 from metta.sweep.store.failpoints import fail_point
-from metta.sweep.trial import Failure, FailureReason, Report, Trial
+from metta.sweep.trial import Failure, FailureReason, Report, Resources, Trial
 
 LARGEST_BATCH: Final = 500
 """Events whose answers wait for one commit: after so many it is made although more events are there."""
+
+PUBLISH_INTERVAL: Final = 2.0
+"""Seconds between two updates of what `metta-sweep ls` shows, at least."""
 
 TRACEBACK_LIMIT: Final = 20_000
 """Characters of a traceback that the journal keeps."""
@@ -73,6 +78,8 @@ class Submitted:
         trial: its number.
         number: of the attempt, from 1.
         saved_step: the step of the state that it goes on from.
+        restore: the file of that state; None to start at the beginning.
+        source: the trial whose result it takes over; None where it runs in a worker.
         decided: nothing that it still does can change its trial, but for a state that it saves.
         unreported: states that are on disk before the report of their step has come.
     """
@@ -80,6 +87,8 @@ class Submitted:
     trial: int
     number: int
     saved_step: int
+    restore: Path | None = None
+    source: int | None = None
     decided: bool = False
     unreported: list[SavedState] = field(default_factory=list)
 
@@ -100,6 +109,9 @@ class Session:
         clock: of the sweep.
         journal: of the sweep.
         tell: hears the begin and the end.
+        resources: what a trial needs where the scheduler says nothing else.
+        deduplicates: whether a configuration that comes again takes over the result that it had.
+        publish: tells those who look at the store how far it is.
         restored: how its optimizer was brought back, for its record; None for a new sweep.
         is_kept: whether the run stays in a store.
     """
@@ -119,6 +131,9 @@ class Session:
         clock: Clock,
         journal: SweepJournal,
         tell: Callable[[SweepEvent], None],
+        publish: Callable[[], None],
+        resources: Resources | None = None,
+        deduplicates: bool = False,
         restored: Restored | None = None,
         is_kept: bool = False,
     ) -> None:
@@ -134,12 +149,19 @@ class Session:
         self._clock = clock
         self._journal = journal
         self._tell = tell
+        self._publish = publish
+        self._resources = Resources() if resources is None else resources
+        self._known = KnownResults(journal.codec, ledger.trials) if deduplicates else None
         self._restored = restored
         self._is_kept = is_kept
+        self._objective_seed = seed_of(seed)
         self._events: EventStream = executor.events()
         self._attempts: dict[str, Submitted] = {}
         self._answers: list[tuple[Reported, Answer]] = []
         self._to_cancel: list[str] = []
+        self._left: list[Trial] = []
+        """Trials whose workers are done with them since the last commit."""
+        self._publish_at = ledger.now + PUBLISH_INTERVAL
         self._unsettled = 0
         self._instant = 0.0
         self._stopping = False
@@ -181,11 +203,12 @@ class Session:
             return []
         self._unsettled = 0
         blocked = {attempt.trial for attempt in self._attempts.values()}
-        tasks: list[tuple[Task, Submitted]] = []
+        granted: list[tuple[str, Submitted]] = []
         while not over and (number := self.ledger.next_grant(blocked)) is not None:
             self._tick()
-            tasks.append(self._grant(number))
+            granted.append(self._grant(number))
         self._journal.commit(self.ledger)
+        self._after_commit()
         for report, answer in self._answers:
             self._executor.answer(report, answer)
         fail_point("sweep.answered")
@@ -193,13 +216,16 @@ class Session:
             self._executor.cancel(token)
         self._answers, self._to_cancel = [], []
         self._checkpoints.remove_unused(self.ledger)
-        for task, attempt in tasks:
-            if attempt.number > 1:
-                self._checkpoints.prepare(attempt.trial, attempt.saved_step)
-            self._executor.submit(task, self._events)
-            self._attempts[task.token] = attempt
+        for token, attempt in granted:
+            if attempt.source is None:
+                self._submit(token, attempt)
+            else:
+                known = self.ledger.trials[attempt.source]
+                for event in told_by(known, token, self.ledger.trials[attempt.trial].step):
+                    self._events.put(event)
+            self._attempts[token] = attempt
             fail_point("sweep.submitted")
-        return [self.ledger.trials[attempt.trial] for _, attempt in tasks]
+        return [self.ledger.trials[attempt.trial] for _, attempt in granted]
 
     def next_events(self) -> list[Event]:
         """Wait for an event; take those that are there, up to the first one that may change what happens next.
@@ -323,27 +349,45 @@ class Session:
         self._instant = self._clock.instant()
         self.ledger.now = self._instant - self._clock.base
 
-    def _grant(self, number: int) -> tuple[Task, Submitted]:
+    def _after_commit(self) -> None:
+        left, self._left = self._left, []
+        for trial in left:
+            self._journal.free(trial)
+        if self._is_kept and self.ledger.now >= self._publish_at:
+            self._publish_at = self.ledger.now + PUBLISH_INTERVAL
+            with contextlib.suppress(StorageError):  # those who look on see an older state; the journal is the truth
+                self._publish()
+
+    def _grant(self, number: int) -> tuple[str, Submitted]:
         self.ledger.grant(number)
         trial = self.ledger.trials[number]
         attempt = self.ledger.attempts[number]
         token = f"{self._run_id}-trial-{number}-attempt-{attempt}"
         self._journal.note(self._instant, records.GRANTED, number, attempt=attempt, token=token)
         fail_point("sweep.granted")
-        resources = self._scheduler.allocate_resources(trial)
-        saved_step, restore = self._checkpoints.start_of(self.ledger, number)
+        source = None if self._known is None else self._known.find(trial)
+        if source is not None:
+            return token, Submitted(number, attempt, trial.step, source=source)
+        return token, Submitted(number, attempt, *self._checkpoints.start_of(self.ledger, number))
+
+    def _submit(self, token: str, attempt: Submitted) -> None:
+        trial = self.ledger.trials[attempt.trial]
+        if attempt.number > 1:
+            self._checkpoints.prepare(trial.id, attempt.saved_step)
+        resources = merged(self._resources, self._scheduler.allocate_resources(trial))
         task = trial_task(
             self._objective,
             trial,
             token=token,
-            folder=self._trial_folder(number),
-            restore=restore,
+            folder=self._trial_folder(trial.id),
+            restore=attempt.restore,
             keep=KEEP_ALL,
             metric_key=self.ledger.objectives.keys[0],
             timeout=resources.time_limit_seconds,
             resources=resources,
+            seed=self._objective_seed,
         )
-        return task, Submitted(number, attempt, saved_step)
+        self._executor.submit(task, self._events)
 
     def _fold_start(self, event: Started, attempt: Submitted) -> None:
         self.ledger.began(attempt.trial, attempt.saved_step)
@@ -359,10 +403,12 @@ class Session:
     def _fold_report(self, event: Reported, attempt: Submitted) -> None:
         if attempt.decided:
             # It was told to end and reports again: it does not ask should_stop(), so its process ends instead.
-            self._to_cancel.append(event.token)
+            if attempt.source is None:
+                self._to_cancel.append(event.token)
             return
         action = self._take_report(event.report, attempt)
-        self._answers.append((event, _ANSWERS[action]))
+        if attempt.source is None:
+            self._answers.append((event, _ANSWERS[action]))
 
     def _take_report(self, report: Report, attempt: Submitted) -> Action:
         number = attempt.trial
@@ -405,8 +451,12 @@ class Session:
     def _forget(self, token: str, attempt: Submitted) -> None:
         """An attempt is over: nothing more will come of it."""
         del self._attempts[token]
-        if self.ledger.trials[attempt.trial].state.is_finished:
-            self._checkpoints.finished(self.ledger, attempt.trial)
+        trial = self.ledger.trials[attempt.trial]
+        self._left.append(trial)
+        if trial.state.is_finished:
+            self._checkpoints.finished(self.ledger, trial.id)
+            if self._known is not None:
+                self._known.remember(trial)
 
     def _fold_failure(self, attempt: Submitted, failure: Failure) -> None:
         attempt.decided = True
@@ -451,49 +501,3 @@ _ANSWERS = {
     Action.STOP: Answer.STOP,
     Action.COMPLETE: Answer.STOP,
 }
-
-
-# The stages of a sweep's pipeline
-
-
-def begin(session: Session) -> Standing:
-    """Begin: nothing runs yet."""
-    session.begin()
-    return session.standing
-
-
-def decide(session: Session) -> Move:
-    """Ask the scheduler what to do next."""
-    return session.decide()
-
-
-def suggest(session: Session, move: Move) -> list[Trial]:
-    """Ask the optimizer for the configurations that the move wants; the new trials."""
-    return session.enact(move)
-
-
-def launch(session: Session, move: Move) -> list[Trial]:
-    """When all is decided: give the free slots to what is queued. A halt takes them all back. Those that got one."""
-    if not isinstance(move, Wait) and not session.standing.over:
-        return []
-    launched = session.settle()
-    if isinstance(move, Halt):
-        session.halt()
-    return launched
-
-
-def wait(session: Session, move: Move) -> list[Event]:
-    """Where the scheduler waits, wait for the workers. It blocks its thread: all stages run in one, off the loop."""
-    return session.next_events() if isinstance(move, Wait) else []
-
-
-def observe(session: Session, events: list[Event]) -> Standing:
-    """Judge the reports, book the results."""
-    for event in events:
-        session.fold(event)
-    return session.standing
-
-
-def conclude(session: Session) -> SweepRecord:
-    """What the sweep has found."""
-    return session.conclude()

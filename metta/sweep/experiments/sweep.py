@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,6 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 from metta.sweep.errors import StorageError, UsageError
 from metta.sweep.executors.base import Event, Executor
 from metta.sweep.executors.objective import Objective
+from metta.sweep.experiments.aggregation import Aggregator, MeanAggregator, checked_aggregator
+from metta.sweep.experiments.arguments import (
+    check_paths,
+    check_space,
+    checked_base,
+    checked_goal,
+    checked_part,
+    checked_seed,
+    checked_text,
+    names_repeats,
+    objective_of,
+)
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.checkpoints import Keep, checked_keep
@@ -22,26 +33,17 @@ from metta.sweep.experiments.places import DEFAULT, Place, StoreLike, store_plac
 from metta.sweep.experiments.plan import plan_of
 from metta.sweep.experiments.restore import Parts
 from metta.sweep.experiments.results import SweepRecord, SweepResult
-from metta.sweep.experiments.session import (
-    Session,
-    Standing,
-    begin,
-    conclude,
-    decide,
-    launch,
-    observe,
-    suggest,
-    wait,
-)
+from metta.sweep.experiments.session import Session, Standing
+from metta.sweep.experiments.stages import begin, conclude, decide, launch, observe, suggest, wait
 from metta.sweep.experiments.sweep_store import Opened, Request, open_sweep
 from metta.sweep.experiments.training import TrainingExperiment
-from metta.sweep.goal import Goal, Objectives
+from metta.sweep.goal import Direction, Goal, Objectives
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.report.events import Listener, SweepEvent
 from metta.sweep.report.live import live_view
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.store.run import RunStatus
-from metta.sweep.trial import Trial
+from metta.sweep.trial import Resources, Trial
 
 if TYPE_CHECKING:
     from metta.sweep.runtime.compiled import CompiledGraph
@@ -59,22 +61,31 @@ class SweepExperiment(Experiment[SweepResult]):
 
     Args:
         base_experiment: what a trial runs: a function of a Trial (plain, generator or async), or an Experiment, its
-            class or an instance. Default: `TrainingExperiment`.
+            class or an instance, or a `CommandTraining`. Default: `TrainingExperiment`.
         name: for messages, drawings and the result.
         search_space: dot path -> distribution; None for the optimizer's own, else the base experiment's `tunables()`.
-        optimizer: suggests configurations; default: `RandomOptimizer`. The run works on a copy.
+        optimizer: suggests configurations; default: `BayesianOptimizer`. The run works on a copy.
         scheduler: decides what runs how long; default: `AsynchronousScheduler`. The run works on a copy.
         executor: where trials run, an instance that stays open, or its class; default: `LocalExecutor`, a worker
             process per core.
         metric_key: the reported metric to optimize.
-        goal: "maximize", "minimize", or a mapping metric -> direction for several objectives.
+        goal: "maximize", "minimize", or a mapping metric -> direction for several objectives; None for the
+            optimizer's own, else "maximize".
         cost_key: the reported metric that holds a trial's cost so far; None for seconds.
         seed: makes the sweep repeatable where the order of events is; None to draw one.
         store: the folder that keeps its runs; by default METTA_SWEEP_HOME, else `./.metta-sweep`; None: states and logs
-            of the trials are removed when it is over, and it cannot be resumed.
+            of the trials are removed when it is over, and it cannot be resumed. Also an open `Store`.
         keep_checkpoints: which saved states stay: of every trial the last one, with the state of the best score
             reported in the sweep ("last+best") or without ("last"); every one ("all"); none of trials that are over
             ("none").
+        repeats: trainings of each configuration, each with its own `trial.seed`; they are one trial, run one after
+            another (see repeats.py). Budgets count a step of all of them once, their seconds and costs in full.
+        aggregate: makes one score of those of the repeats.
+        deduplicate: whether a configuration that was completed before gives its recorded reports again, without
+            running, when it is suggested again. It counts in the budget like any other. Not by default: where training
+            is random, another run of the best configuration tells how lucky the first was.
+        resources: what each trial needs. What the scheduler's `allocate_resources` says otherwise than `Resources()`
+            counts instead, field by field.
 
     Raises:
         UsageError: an argument is none of these, or the function cannot be called with one argument.
@@ -90,33 +101,47 @@ class SweepExperiment(Experiment[SweepResult]):
         scheduler: Scheduler | None = None,
         executor: Executor | Callable[[], Executor] | None = None,
         metric_key: str = "score",
-        goal: Goal = "maximize",
+        goal: Goal | Mapping[str, Direction | None] | None = None,
         cost_key: str | None = None,
         seed: int | None = None,
         store: StoreLike = DEFAULT,
         keep_checkpoints: str = "last+best",
+        repeats: int = 1,
+        aggregate: Aggregator | None = None,
+        deduplicate: bool = False,
+        resources: Resources | None = None,
     ) -> None:
         from metta.sweep.executors.local import LocalExecutor
-        from metta.sweep.optimizers import RandomOptimizer
+        from metta.sweep.optimizers.bayesian import BayesianOptimizer
         from metta.sweep.schedulers import AsynchronousScheduler
         from metta.sweep.space import SearchSpace
 
         self.name = name
-        self.base_experiment: Experiment[Any] | Objective = _base(base_experiment)
+        self.base_experiment: Experiment[Any] | Objective = checked_base(base_experiment)
         self.search_space: SearchSpace | None = None if search_space is None else SearchSpace.of(search_space)
-        self.optimizer: Optimizer = _checked(
-            "optimizer", RandomOptimizer() if optimizer is None else optimizer, Optimizer
+        self.optimizer: Optimizer = checked_part(
+            "optimizer", BayesianOptimizer() if optimizer is None else optimizer, Optimizer
         )
-        self.scheduler: Scheduler = _checked(
+        self.scheduler: Scheduler = checked_part(
             "scheduler", AsynchronousScheduler() if scheduler is None else scheduler, Scheduler
         )
         self.executor: Executor | Callable[[], Executor] = LocalExecutor if executor is None else executor
-        self.objectives: Objectives = Objectives.of(goal, metric_key)
-        self.goal: Goal = goal
-        self.cost_key = cost_key
-        self.seed = seed
+        if not callable(self.executor) and not hasattr(self.executor, "submit"):
+            raise UsageError(
+                f"executor={executor!r}: expected an executor such as LocalExecutor(max_workers=4), or its class"
+            )
+        self.goal: Goal = checked_goal(goal, self.optimizer.goal)
+        self.objectives: Objectives = Objectives.of(self.goal, checked_text("metric_key", metric_key))
+        self.cost_key: str | None = None if cost_key is None else checked_text("cost_key", cost_key)
+        self.seed: int | None = checked_seed(seed)
         self.store: StoreLike = store
         self.keep_checkpoints: Keep = checked_keep(keep_checkpoints)
+        self.aggregate: Aggregator = checked_aggregator(MeanAggregator() if aggregate is None else aggregate, repeats)
+        self.repeats = repeats
+        self.deduplicate = deduplicate
+        self.resources: Resources | None = (
+            None if resources is None else checked_part("resources", resources, Resources)
+        )
 
     def pipeline(self) -> Pipeline:
         """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.
@@ -208,9 +233,8 @@ class SweepExperiment(Experiment[SweepResult]):
         if space is None and self.optimizer.search_space is None and isinstance(self.base_experiment, Experiment):
             space = self.base_experiment.tunables() or None
         space = self.optimizer.search_space if space is None else SearchSpace.of(space)
-        if isinstance(self.base_experiment, Experiment) and space is not None:
-            # A misspelt path is an error here, before anything runs.
-            self.base_experiment.check_params(space)
+        if space is not None:
+            check_paths(self.base_experiment, space)
         return cast("SearchSpace | None", space)
 
     def _request(
@@ -230,6 +254,7 @@ class SweepExperiment(Experiment[SweepResult]):
             objectives=self.objectives,
             cost_key=self.cost_key,
             seed=self.seed,
+            repeats=names_repeats(self.repeats, self.aggregate),
         )
         request = Request(
             name=self.name,
@@ -247,7 +272,8 @@ class SweepExperiment(Experiment[SweepResult]):
             allow_changed=allow_changed,
             retry_failed=retry_failed,
         )
-        request.fresh(request.drawn_seed)  # what cannot be bound is an error here
+        optimizer, _ = request.fresh(request.drawn_seed)  # what cannot be bound is an error here
+        check_space(optimizer, space, request.drawn_seed)
         return request
 
     def _bound(self, space: SearchSpace | None, seed: int) -> Parts:
@@ -255,6 +281,7 @@ class SweepExperiment(Experiment[SweepResult]):
         optimizer = self.optimizer.copy()
         optimizer.bind(search_space=space, goal=self.goal, seed=seed)
         scheduler = self.scheduler.copy()
+        scheduler.search_space = space
         scheduler.bind(objectives=self.objectives, seed=seed)
         return optimizer, scheduler
 
@@ -268,7 +295,14 @@ class SweepExperiment(Experiment[SweepResult]):
                     seed=opened.seed,
                     ledger=opened.ledger,
                     scheduler=opened.ledger.scheduler,
-                    objective=_objective(self.base_experiment),
+                    objective=objective_of(
+                        self.base_experiment,
+                        request.space,
+                        repeats=self.repeats,
+                        aggregator=self.aggregate,
+                        objectives=self.objectives,
+                        cost_key=self.cost_key,
+                    ),
                     executor=executor,
                     checkpoints=opened.checkpoints,
                     trial_folder=opened.trial_folder,
@@ -276,6 +310,9 @@ class SweepExperiment(Experiment[SweepResult]):
                     clock=opened.clock,
                     journal=opened.journal,
                     tell=tell,
+                    publish=partial(opened.publish, RunStatus.RUNNING),
+                    resources=self.resources,
+                    deduplicates=self.deduplicate,
                     restored=opened.restored,
                     is_kept=opened.is_kept,
                 )
@@ -288,36 +325,6 @@ class SweepExperiment(Experiment[SweepResult]):
                 finally:
                     await session.close()
                     await asyncio.shield(asyncio.to_thread(session.end, error))
-
-
-def _base(base: object) -> Experiment[Any] | Objective:
-    if isinstance(base, type) and issubclass(base, Experiment):
-        return base()
-    if isinstance(base, Experiment):
-        return base
-    if callable(base):
-        _check_callable_with_trial(base)
-        return base
-    raise UsageError(f"base_experiment={base!r}: expected a function of a trial, an Experiment class or an Experiment")
-
-
-def _check_callable_with_trial(objective: Objective) -> None:
-    try:
-        signature = inspect.signature(objective)
-    except (TypeError, ValueError):  # written in C, and does not say
-        return
-    try:
-        signature.bind(Trial({}))
-    except TypeError as error:
-        name = getattr(objective, "__name__", type(objective).__name__)
-        raise UsageError(
-            f"the objective {name}{signature} cannot be called with a trial: {error}; "
-            "it takes one argument: def objective(trial): ..."
-        ) from None
-
-
-def _objective(base: Experiment[Any] | Objective) -> Objective:
-    return base.evaluate if isinstance(base, Experiment) else base
 
 
 async def _run_stages(graph: CompiledGraph, session: Session) -> SweepRecord:
@@ -336,14 +343,6 @@ async def _run_stages(graph: CompiledGraph, session: Session) -> SweepRecord:
             f'the pipeline of sweep "{session.name}" gave {type(record).__name__}: it has to end in a SweepRecord'
         )
     return record
-
-
-def _checked(name: str, value: object, kind: type[Any]) -> Any:
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, type) and issubclass(value, kind):
-        raise UsageError(f"{name}={value.__name__} is a class: write {name}={value.__name__}(...)")
-    raise UsageError(f"{name}={value!r}: expected a {kind.__name__}")
 
 
 def _listener(progress: bool | Listener) -> Listener:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from metta.sweep.experiments.ledger import Ledger
-from metta.sweep.experiments.ledger_json import remainder_of, row_of
+from metta.sweep.experiments.ledger_json import ReadReports, remainder_of, row_of
 from metta.sweep.experiments.states import state_of
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.store.entries import Entry, ReportEntry
 from metta.sweep.store.failpoints import fail_point
 from metta.sweep.store.journal import Journal
-from metta.sweep.trial import Report
+from metta.sweep.trial import Report, Trial
 
 LEAST_INTERVAL: Final = 1_000
 """Entries between two snapshots, at least."""
 
 LARGEST_SNAPSHOT: Final = 16 * 2**20
 """Bytes; a state that would make it larger is left out, and computed again from the journal."""
+
+FEW_REPORTS: Final = 8
+"""Steps of a trial up to which its reports stay in memory: to read so few again costs more than it saves."""
 
 BYTES_PER_ENTRY: Final = 100
 """A snapshot of n bytes is worth n / 100 entries: so what snapshots cost per entry does not grow with the sweep."""
@@ -51,6 +55,16 @@ class Clock:
         return self.instant() - self.base
 
 
+def reports_reader(path: Path) -> ReadReports:
+    """Reads the reports of a trial up to a step from the journal at `path`, also when its run is closed."""
+
+    def read(trial: int, step: int) -> list[Report]:
+        with Journal.open(path, write=False) as journal:
+            return [Report(found.step, found.metrics) for found in journal.reports(trial) if found.step <= step]
+
+    return read
+
+
 class SweepJournal:
     """Collects what happens in a sweep and commits it.
 
@@ -75,6 +89,12 @@ class SweepJournal:
     def is_kept(self) -> bool:
         """Whether there is a journal."""
         return self._journal is not None
+
+    def free(self, trial: Trial) -> None:
+        """A trial has no worker, and all of it is committed: its reports are read again when somebody asks for them."""
+        if self._journal is not None and trial.step > FEW_REPORTS:
+            number, step, read = trial.id, trial.step, reports_reader(self._journal.path)
+            trial.read_reports_later(step, lambda: read(number, step))
 
     def note(self, instant: float, kind: str, subject: int | str = "", **data: Any) -> None:
         """An event happened."""

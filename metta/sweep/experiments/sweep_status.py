@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metta.sweep.experiments.budget import Budget, Spent
 from metta.sweep.experiments.driver import Job
@@ -117,7 +117,7 @@ def _restored(restoration: Restoration) -> Restored | None:
 
 def _spent(ledger: Ledger) -> Spent:
     spent = ledger.spent
-    return Spent(spent.trials, ledger.now, spent.resource, spent.cost, spent.best, spent.since_best)
+    return replace(spent, seconds=ledger.now)
 
 
 def _seconds_left(spent: Spent, ledger: Ledger) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import uuid
@@ -28,7 +29,7 @@ from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.events import Listener
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
-from metta.sweep.trial import TrialState
+from metta.sweep.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from metta.sweep.goal import Objectives
@@ -217,7 +218,22 @@ def _opened(
 
 
 def _publish(run: Run, ledger: Ledger, status: RunStatus) -> None:
-    run.publish(status, Counter(trial.state.value for trial in ledger.trials))
+    run.publish(status, Counter(trial.state.value for trial in ledger.trials), _best_score(ledger))
+
+
+def _best_score(ledger: Ledger) -> float | None:
+    """The best score at the largest resource; None without one, and for several objectives."""
+    if not ledger.objectives.is_single:
+        return None
+    sign = 1 if ledger.objectives.directions[0] == "maximize" else -1
+    scored = (trial for trial in ledger.trials if trial.state is not TrialState.FAILED)
+    best = max(((trial.step, sign * score) for trial in scored if (score := _finite(trial)) is not None), default=None)
+    return None if best is None else sign * best[1]
+
+
+def _finite(trial: Trial) -> float | None:
+    score = trial.score
+    return score if isinstance(score, float) and math.isfinite(score) else None
 
 
 def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
@@ -286,7 +302,8 @@ def _allowed_changes(facts: Facts, request: Request) -> dict[str, str]:
     changed = changes(facts.plan, request.plan)
     if never := [changed[part] for part in FIXED if part in changed]:
         raise RefusedError(
-            f'"{facts.name}" cannot go on with another goal or seed ({"; ".join(never)}): start a new sweep'
+            f'"{facts.name}" cannot go on with another goal, seed or number of repeats ({"; ".join(never)}): '
+            "start a new sweep"
         )
     allowed = request.allow_changed or (request.place is not None and request.place.allow_changed)
     if changed and not allowed:

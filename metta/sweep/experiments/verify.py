@@ -48,6 +48,7 @@ def verify_sweep(run: Run, optimizer: Optimizer | None = None, scheduler: Schedu
     def fresh() -> Parts:
         own, other = optimizer.copy(), scheduler.copy()
         own.bind(goal=plan["objectives"], seed=seed)
+        other.search_space = own.search_space
         other.bind(objectives=objectives, seed=seed)
         return own, other
 

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.errors import MissingExtraError, UsageError
 from metta.sweep.goal import Goal
-from metta.sweep.optimizers.base import Optimizer, Restored
-from metta.sweep.optimizers.fidelity import chosen_resource, threshold
 from metta.sweep.optimizers.optuna_space import Codec, codec
-from metta.sweep.optimizers.params import ParamsCodec
+from metta.sweep.optimizers.replaying import MAX_REJECTED, ReplayingOptimizer
 from metta.sweep.space import SearchSpace
-from metta.sweep.space.constraints import MAX_TRIES
-from metta.sweep.trial import Params, Result, Trial, TrialState, number_to_json
+from metta.sweep.trial import Params
 
 if TYPE_CHECKING:
     import optuna
-
-REPLAY_LIMIT_S = 60.0
-"""A replay that would take longer is given up for the observations alone."""
-
 
 STUDY_ID = 0
 """The id of the only study of a storage; its trials' ids are their numbers."""
@@ -61,26 +51,7 @@ class _Opened(NamedTuple):
     storage: optuna.storages.BaseStorage
 
 
-@dataclass(slots=True)
-class _Record:
-    """What is known of one of the study's trials.
-
-    Attributes:
-        params: the configuration in our terms.
-        given: the parameters of the trial as it was observed; other than `params` if they are of another space.
-        results: resource -> values, one per objective.
-        finished: no more results will come.
-        failed: it ended without a usable result.
-    """
-
-    params: Params
-    given: dict[str, Any]
-    results: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    finished: bool = False
-    failed: bool = False
-
-
-class OptunaOptimizer(Optimizer):
+class OptunaOptimizer(ReplayingOptimizer):
     """Suggests what an Optuna sampler suggests: with the same seed and results, the bare library's own stream.
 
     TPE, NSGA-II and random see conditional parameters define-by-run; GP, CMA-ES and QMC get the flat space, and
@@ -91,7 +62,7 @@ class OptunaOptimizer(Optimizer):
     Args:
         search_space, seed, goal: see `Optimizer`.
         sampler: "TPE", "CMA-ES", "GP", "NSGA-II", "QMC" or "random".
-        initial_params: configurations to suggest first; what they leave out is left to the sampler.
+        initial_params: configurations to suggest first; what they leave out gets its default.
         **sampler_kwargs: passed to the sampler's constructor.
 
     Raises:
@@ -109,84 +80,38 @@ class OptunaOptimizer(Optimizer):
         initial_params: Sequence[Mapping[str, Any]] = (),
         **sampler_kwargs: Any,
     ) -> None:
-        super().__init__(search_space, seed=seed, goal=goal)
+        super().__init__(search_space, seed=seed, goal=goal, initial_params=initial_params)
         self.sampler: str = _sampler_name(sampler)
-        self.initial_params: tuple[Mapping[str, Any], ...] = tuple(initial_params)
         self.sampler_kwargs = sampler_kwargs
         _make_sampler(self.sampler, 0, sampler_kwargs)  # wrong arguments are an error here, not at the run's start
         self._opened: _Opened | None = None
         self._codecs: dict[str, Codec] = {}
-        self._records: dict[int, _Record] = {}
-        """By Optuna's trial number."""
-        self._changed: dict[int, None] = {}
-        """Numbers whose records the study does not show yet, in the order of their observation."""
-        self._resource: int | None = None
-        """The resource whose results the study shows."""
-        self._suggested = 0
-        self._log: list[dict[str, Any]] = []
-        """Every call, for `state_dict`."""
-
-    def suggest(self, n: int) -> list[Trial]:
-        trials = []
-        with _quiet():
-            self._show_results()
-            for _ in range(n):
-                number, params = self._ask_valid()
-                self._records[number] = _Record(params, dict(params))
-                self._suggested += 1
-                trials.append(Trial(params, tag=number))
-        codec = self._params_codec()
-        self._log.append({"suggest": [[trial.tag, codec.encode(trial.params)] for trial in trials]})
-        return trials
-
-    def observe(self, trial: Trial, result: float | Mapping[str, float] | Result) -> None:
-        outcome = Result.of(result)
-        values = None
-        if outcome.is_usable and outcome.score is not None:
-            values = self.objectives.values(outcome.score)
-        finished = trial.state not in (TrialState.RUNNING, TrialState.PAUSED)
-        with _quiet():
-            number = self._number_of(trial)
-            if number is None:
-                number = trial.tag = self._add_foreign(trial)
-        if number is None:
-            return
-        self._record(number, trial.resource, values, finished)
-        logged = None if values is None else [number_to_json(value) for value in values]
-        params = self._params_codec().encode(trial.params)
-        self._log.append({"observe": [number, params, trial.resource, logged, finished]})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seed": self.seed, "log": list(self._log)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> Restored:
-        """Compute every suggestion again; where one differs, or it takes too long, keep the observations only."""
-        self.seed = state["seed"]
-        deadline = time.monotonic() + REPLAY_LIMIT_S
-        for event in state["log"]:
-            if time.monotonic() > deadline or not self._replays(event):
-                self._load_observations(state["log"])
-                return Restored.OBSERVATIONS
-        return Restored.REPLAY
 
     # Asking
 
-    def _ask_valid(self) -> tuple[int, Params]:
-        """The number and the parameters of a new trial of the study that meets the constraints."""
-        space = self.require_space()
-        for _ in range(MAX_TRIES):
-            number, params = self._ask()
-            if space.broken(params) is None:
-                return number, params
-            self._records[number] = _Record(params, dict(params))
-            self._record(number, 0, None, finished=True)
-            self._show_results()
-        raise space.impossible(params)
+    def _ask(self, n: int) -> list[int]:
+        return [self._ask_valid() for _ in range(n)]
 
-    def _ask(self) -> tuple[int, Params]:
+    def _ask_valid(self) -> int:
+        """The number of a new trial of the study that meets the constraints."""
+        space = self.require_space()
+        chosen = self._next_initial()
+        for _ in range(MAX_REJECTED):
+            number, params = self._ask_any(chosen)
+            is_broken = space.broken(params) is not None
+            self._enter(number, params, rejected=is_broken)
+            if not is_broken:
+                return number
+            self._tell(number)
+        # A sampler hears of a failure, and the GP, for one, then suggests the same again.
+        number, params = self._ask_any(self._random_params())
+        self._enter(number, params)
+        return number
+
+    def _ask_any(self, known_good: Params | None) -> tuple[int, Params]:
+        """The number and the parameters of a new trial of the study, `known_good` if it is given."""
         space, study = self.require_space(), self._open().study
-        if self._suggested < len(self.initial_params):
-            known_good = space.complete(self.initial_params[self._suggested])
+        if known_good is not None:
             study.enqueue_trial(self._encode(known_good))
         if _SAMPLERS[self.sampler].define_by_run:
             asked = study.ask()
@@ -212,49 +137,13 @@ class OptunaOptimizer(Optimizer):
             if flat or path in given
         }
 
-    # Observing
-
-    def _number_of(self, trial: Trial) -> int | None:
-        """The number of a trial of ours. A tag of another sweep's optimizer does not fit its record."""
-        record = self._records.get(trial.tag) if isinstance(trial.tag, int) else None
-        return trial.tag if record is not None and record.given == dict(trial.params) else None
-
-    def _add_foreign(self, trial: Trial) -> int | None:
-        """Add a trial that this optimizer did not suggest; its number, or None if it lies outside the space."""
-        try:
-            adapted = self.require_space().adapt(trial.params)
-        except UsageError as error:
-            warnings.warn(f"a trial of another search space was observed and not used: {error}", stacklevel=4)
-            return None
-        if adapted.dropped or adapted.filled:
-            warnings.warn(
-                f"a trial of another search space was observed; dropped: {', '.join(adapted.dropped) or 'nothing'}; "
-                f"set to their defaults: {', '.join(adapted.filled) or 'none'}",
-                stacklevel=4,
-            )
-        study = self._open().study
-        number = len(study.get_trials(deepcopy=False))
-        self._records[number] = _Record(adapted.params, dict(trial.params))
-        study.add_trial(self._frozen(number, {}))
-        return number
-
-    def _record(self, number: int, resource: int, values: tuple[float, ...] | None, finished: bool) -> None:
-        record = self._records[number]
-        if values is not None:
-            record.results[resource] = values
-        record.finished |= finished
-        record.failed |= finished and values is None
-        self._changed[number] = None
-
     # The study
 
     def _open(self) -> _Opened:
         if self._opened is None:
-            if self.seed is None:
-                self.seed = secrets.randbits(32)
             space = self.require_space()
             self._codecs = {path: codec(space[path]) for path in space.tunable}
-            self._opened = self._create(self._sampler_with(self.seed))
+            self._opened = self._create(self._sampler_with(self._drawn_seed()))
         return self._opened
 
     def _sampler_with(self, seed: int) -> optuna.samplers.BaseSampler:
@@ -269,42 +158,32 @@ class OptunaOptimizer(Optimizer):
         directions = list(self.objectives.directions)
         return _Opened(optuna.create_study(storage=storage, sampler=sampler, directions=directions), storage)
 
-    def _show_results(self) -> None:
-        """Bring the study up to date with the records."""
-        study = self._open().study
-        shown, self._resource = self._resource, self._resource_to_show()
-        if shown not in (None, self._resource):
-            self._rebuild_study()
-        else:
-            for number in self._changed:
-                state, values = self._outcome(self._records[number])
-                if state != "RUNNING" and not study.get_trials(deepcopy=False)[number].state.is_finished():
-                    self._tell(number, state, values)
-        self._changed.clear()
-
-    def _resource_to_show(self) -> int | None:
-        reached = (record.results for record in self._records.values())
-        return chosen_resource(reached, threshold(len(self._codecs)))
-
-    def _outcome(self, record: _Record) -> tuple[str, tuple[float, ...] | None]:
+    def _state_of(self, number: int) -> tuple[str, tuple[float, ...] | None]:
         """What the study should say of a trial: the name of an Optuna state, and the values of a complete one."""
-        if self._resource in record.results:
-            return "COMPLETE", record.results[self._resource]
-        if record.failed:
+        values, is_over = self._outcome(number)
+        if values is not None:
+            return "COMPLETE", values
+        if self._records[number].failed:
             return "FAIL", None
-        if not record.finished:
+        if not is_over:
             return "RUNNING", None
         # Optuna knows intermediate values, and so pruned trials, for one objective only.
         return ("PRUNED" if self.objectives.is_single else "FAIL"), None
 
-    def _tell(self, number: int, state: str, values: tuple[float, ...] | None) -> None:
+    def _tell(self, number: int) -> None:
         from optuna.trial import TrialState as OptunaState
 
         study, storage = self._open()
+        state, values = self._state_of(number)
+        if state == "RUNNING" or study.get_trials(deepcopy=False)[number].state.is_finished():
+            return
         if state == "PRUNED":
             for step, value in self._intermediate(number).items():
                 storage.set_trial_intermediate_value(number, step, value)
         study.tell(number, values, OptunaState[state])
+
+    def _adopt(self, number: int) -> None:
+        self._open().study.add_trial(self._frozen(number, {}))
 
     def _intermediate(self, number: int) -> dict[int, float]:
         """The results of a trial with one objective by step, in ascending steps."""
@@ -317,7 +196,7 @@ class OptunaOptimizer(Optimizer):
         from optuna.trial import create_trial
 
         record = self._records[number]
-        state, values = self._outcome(record)
+        state, values = self._state_of(number)
         params = self._encode(record.params)
         intermediate = self._intermediate(number) if state == "PRUNED" else {}
         last = [list(intermediate.values())[-1]] if intermediate else None
@@ -330,7 +209,7 @@ class OptunaOptimizer(Optimizer):
             system_attrs=system_attrs,
         )
 
-    def _rebuild_study(self) -> None:
+    def _rebuild(self) -> None:
         """A study with the same sampler and trials, but with the results at `_resource`.
 
         Optuna's finished trials cannot change, so when another resource is shown the study is made again.
@@ -343,53 +222,15 @@ class OptunaOptimizer(Optimizer):
         for key, value in old.storage.get_study_system_attrs(STUDY_ID).items():
             new.storage.set_study_system_attr(STUDY_ID, key, value)
 
-    # Restoring
+    def _restart(self) -> None:
+        self._open()
+        # Another seed, or the sampler would suggest its first trials again.
+        self._opened = self._create(self._sampler_with(self._drawn_seed() + self._suggested))
+        for number in sorted(self._records):
+            self._adopt(number)
 
-    def _params_codec(self) -> ParamsCodec:
-        return ParamsCodec(self.search_space)
-
-    def _replays(self, event: Mapping[str, Any]) -> bool:
-        """Do again what `event` records; False if a suggestion comes out differently."""
-        if "suggest" in event:
-            again = self.suggest(len(event["suggest"]))
-            recorded: list[list[Any]] = event["suggest"]
-            codec = self._params_codec()
-            return [[trial.tag, codec.encode(trial.params)] for trial in again] == recorded
-        number, params, resource, values, finished = event["observe"]
-        trial = Trial(self._params_codec().decode(params), resource=resource, tag=number)
-        trial.state = TrialState.COMPLETED if finished else TrialState.PAUSED
-        score = None if values is None else dict(zip(self.objectives.keys, map(float, values), strict=True))
-        self.observe(trial, Result(score))
-        return True
-
-    def _load_observations(self, log: Sequence[Mapping[str, Any]]) -> None:
-        """Forget everything but the trials and results in `log`."""
-        self._records, self._changed = {}, {}
-        self._suggested = 0
-        self._log = [dict(event) for event in log]
-        codec = self._params_codec()
-        for event in log:
-            for number, encoded in event.get("suggest", ()):
-                params = codec.decode(encoded)
-                self._records[number] = _Record(Params(params), params)
-                self._suggested += 1
-            if "observe" in event:
-                number, encoded, resource, values, finished = event["observe"]
-                params = codec.decode(encoded)
-                if number not in self._records:
-                    self._records[number] = _Record(self.require_space().adapt(params).params, params)
-                self._record(number, resource, None if values is None else tuple(map(float, values)), finished)
-        # Numbers that are not in the log broke a constraint: nothing but a failure is known of them.
-        for number in range(max(self._records, default=-1)):
-            self._records.setdefault(number, _Record(self.require_space().complete({}), {}, failed=True))
-        with _quiet():
-            self._open()
-            # Another seed, or the sampler would suggest its first trials again.
-            self._opened = self._create(self._sampler_with((self.seed or 0) + self._suggested))
-            self._resource = self._resource_to_show()
-            for number in sorted(self._records):
-                self._opened.study.add_trial(self._frozen(number, {}))
-        self._changed.clear()
+    def _quiet(self) -> AbstractContextManager[None]:
+        return _quiet()
 
 
 def _sampler_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from metta.sweep.errors import StageTimeout, UsageError
@@ -32,7 +33,9 @@ def blocking_call(stage: str, call: Callable[..., object], control: Mapping[str,
     def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import call_in_child
 
-        return call_in_child(call, args, kwargs, timeout=seconds, name=stage, resources=resources)
+        return call_in_child(
+            call, args, kwargs, timeout=seconds, name=stage, resources=resources, log_folder=_log_folder()
+        )
 
     return in_worker
 
@@ -55,7 +58,9 @@ def looping_call(
     async def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import acall_in_child
 
-        return await acall_in_child(call, args, kwargs, timeout=limit, name=stage, resources=resources)
+        return await acall_in_child(
+            call, args, kwargs, timeout=limit, name=stage, resources=resources, log_folder=_log_folder()
+        )
 
     return in_worker
 
@@ -78,6 +83,14 @@ async def _stopped_after(
     if scope.expired():
         raise StageTimeout(stage, seconds) from cancelled
     return raw
+
+
+def _log_folder() -> Path | None:
+    """Where a durable run keeps what this attempt prints; None in one that leaves nothing behind."""
+    from metta.sweep.runtime.scope import current_scope
+
+    scope = current_scope()
+    return None if scope is None else scope.log_folder
 
 
 def _limit(control: Mapping[str, Any]) -> float | None:

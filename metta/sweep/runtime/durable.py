@@ -32,6 +32,9 @@ KIND = "pipeline"
 VALUE = "@value"
 """The name of the one input of a `Pipeline(T)`."""
 
+KEPT = "what was done is kept"
+"""Begins the note, on the exception that has ended a run, which says how to go on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -119,7 +122,7 @@ class DurableGraph(Generic[In, Out]):
             except BaseException as error:
                 await in_thread(_fail, recorder, error)
                 if current_scope() is None:  # inside of another run it is that one which is resumed
-                    error.add_note(f"what was done is kept: run(resume=True), or `metta-sweep resume {run.id}`")
+                    error.add_note(f"{KEPT}: run(resume=True), or `metta-sweep resume {run.id}`")
                 raise
             await in_thread(_finish, recorder, result)
             return result

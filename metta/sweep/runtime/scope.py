@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metta.sweep.store.naming import stage_path
+
 if TYPE_CHECKING:
     from metta.sweep.runtime.recorder import Recorder
 
@@ -43,6 +45,19 @@ class Scope:
 
     def _name(self, node: str) -> str:
         return self.prefix + (node if node.isidentifier() else node.translate(_QUOTED))
+
+    @property
+    def log_folder(self) -> Path | None:
+        """Where the current attempt has its log; None outside of every attempt.
+
+        `stages/<stage>/attempt-<n>` in the run's folder, a nested stage's inside of that of the stage around it.
+        """
+        folder: Path | None = None
+        for attempt in self.prefix.split("/")[:-1]:
+            key, _, number = attempt.rpartition("~")
+            stage = self.recorder.run.stage_folder(key) if folder is None else folder / stage_path(key)
+            folder = stage / f"attempt-{number}"
+        return folder
 
     def children(self) -> Path:
         """The folder for the next run that is started here."""

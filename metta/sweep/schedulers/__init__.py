@@ -8,12 +8,22 @@ from metta.sweep.schedulers.asynchronous import AsynchronousScheduler as Asynchr
 from metta.sweep.schedulers.base import Scheduler as Scheduler
 from metta.sweep.schedulers.batch import BatchScheduler as BatchScheduler
 from metta.sweep.schedulers.batch import SynchronousBatchScheduler as SynchronousBatchScheduler
+from metta.sweep.schedulers.hyperband import HyperbandScheduler as HyperbandScheduler
+from metta.sweep.schedulers.median import MedianStoppingScheduler as MedianStoppingScheduler
+from metta.sweep.schedulers.pb2 import PB2Scheduler as PB2Scheduler
+from metta.sweep.schedulers.pbt import PBTScheduler as PBTScheduler
+from metta.sweep.schedulers.resource_aware import ResourceAwareScheduler as ResourceAwareScheduler
 
 __all__ = [
     "SCHEDULERS",
     "ASHAScheduler",
     "AsynchronousScheduler",
     "BatchScheduler",
+    "HyperbandScheduler",
+    "MedianStoppingScheduler",
+    "PB2Scheduler",
+    "PBTScheduler",
+    "ResourceAwareScheduler",
     "Scheduler",
     "SynchronousBatchScheduler",
     "create_scheduler",
@@ -25,6 +35,11 @@ SCHEDULERS = Registry(
         "asha": "metta.sweep.schedulers.asha:ASHAScheduler",
         "asynchronous": "metta.sweep.schedulers.asynchronous:AsynchronousScheduler",
         "batch": "metta.sweep.schedulers.batch:BatchScheduler",
+        "hyperband": "metta.sweep.schedulers.hyperband:HyperbandScheduler",
+        "median_stopping": "metta.sweep.schedulers.median:MedianStoppingScheduler",
+        "pb2": "metta.sweep.schedulers.pb2:PB2Scheduler",
+        "pbt": "metta.sweep.schedulers.pbt:PBTScheduler",
+        "resource_aware": "metta.sweep.schedulers.resource_aware:ResourceAwareScheduler",
         "synchronous_batch": "metta.sweep.schedulers.batch:SynchronousBatchScheduler",
     },
 )

@@ -3,17 +3,19 @@
 A scheduler is a deterministic state machine. It starts nothing and waits for nothing: the driver asks `next`, does
 what the decision says, and tells what happened. The driver's calls:
 
-1. `copy()`, then `bind(objectives=, seed=)`.
+1. `copy()`, then `search_space` is set, then `bind(objectives=, seed=)`.
 2. `next(view)`, again and again, until the answer is `Wait` or `Done`; then after every event below.
    After a `Launch` or a `Fork` the driver calls `on_launch(decision, trials)` with the numbered trials, before
-   they run; the list is shorter than asked when the optimizer had no more or the budget ended.
+   they run; the list is shorter than asked when the optimizer had no more or the budget ended (for a `Fork`: it is
+   empty only when the optimizer was to suggest its parameters; nothing has then changed).
 3. `on_report(trial, report)` for every new report (already appended to `trial.reports`). The verdict says whether the
    trial goes on, and whether the report is a result that the optimizer should hear.
 4. `on_complete(trial)` when the objective ended by itself; `on_failure(trial)` when it failed for good (after the
    retries), or was cancelled.
 
 It is a function of these calls and of nothing else, no clock and no randomness but its seed's: a sweep that is resumed
-makes them again and expects the same answers. A `next` that answers `Wait`, and `allocate_resources`, change nothing.
+makes them again and expects the same answers. A `next` that answers `Wait`, `next_start` and `allocate_resources`
+change nothing.
 
 A trial's step is a unit of resource (an epoch, say). `until` is the grant: how many units the trial may have used in
 all before its next verdict; None means that it runs until it ends by itself or a verdict stops it.
@@ -22,14 +24,17 @@ all before its next verdict; None means that it runs until it ends by itself or 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from metta.sweep.errors import UsageError
 from metta.sweep.goal import Objectives
 from metta.sweep.trial import Report, Resources, Trial
+
+if TYPE_CHECKING:
+    from metta.sweep.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class View:
 class Launch:
     """Start `count` new configurations, asked from the optimizer in one `suggest(count)`.
 
-    They count in the budget. More than there are free slots are queued and start in the order of their numbers.
+    They count in the budget. More than there are free slots are queued and start in the order of their numbers, unless
+    `Scheduler.next_start` chooses another.
     """
 
     count: int
@@ -80,12 +86,12 @@ class Resume:
 class Fork:
     """Start a new trial with `params` from the saved state of the trial `parent`.
 
-    It does not count in the budget. `replaces`, if given, is a paused trial whose place it takes and which ends as
-    pruned.
+    `params` None asks the optimizer for them. It does not count in the budget. `replaces`, if given, is a paused trial
+    whose place it takes and which ends as pruned.
     """
 
     parent: int
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] | None
     until: int | None = None
     replaces: int | None = None
 
@@ -166,6 +172,8 @@ class Scheduler:
     max_parallel: int | None = None
     seed: int | None = None
     objectives: Objectives = Objectives()
+    search_space: SearchSpace | None = None
+    """What the sweep searches; the driver sets it. None where nobody has said it (a custom optimizer may not)."""
 
     def __init__(
         self,
@@ -187,6 +195,20 @@ class Scheduler:
     def allocate_resources(self, trial: Trial) -> Resources:
         """What the trial needs; asked each time it is about to start or to go on."""
         return Resources()
+
+    def next_start(self, waiting: Iterable[Trial], running: Iterable[Trial]) -> int | None:
+        """Which of the trials that wait for a slot takes the one that is free; the default is the first in the queue.
+
+        Asked for every free slot, also again for the same one, so it changes nothing.
+
+        Args:
+            waiting: trials that are queued to start or to go on, in the order of the queue.
+            running: trials that have a slot.
+
+        Returns:
+            Its number; None to leave the slot free until something happens. When nothing runs None starts the first.
+        """
+        return next((trial.id for trial in waiting), None)
 
     # What the driver calls
 

@@ -1,4 +1,4 @@
-"""Constraints between the parameters of a space: predicates on a configuration."""
+"""Constraints between the parameters of a space: predicates on a configuration, some with a repair."""
 
 from __future__ import annotations
 
@@ -10,24 +10,37 @@ from metta.sweep.errors import UsageError
 from metta.sweep.trial import Params
 
 Predicate = Callable[[Params], object]
+Repair = Callable[[Params], Mapping[str, Any]]
+"""A configuration that breaks a constraint -> the parameters to change, with their new values."""
 
 MAX_TRIES = 1_000
 """How many configurations are drawn before constraints are called impossible."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Constraint:
-    """A predicate with a name.
+    """A predicate with a name. Two are equal if they have the same spec, or the same functions.
 
     Attributes:
         name: what a message calls it.
         predicate: called with the active parameters; a truth value.
         spec: how to build it again from JSON, None for a predicate of the user's.
+        repair: mends a configuration that breaks it; None to reject such ones.
     """
 
     name: str
     predicate: Predicate
     spec: tuple[str, ...] | None = None
+    repair: Repair | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constraint) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[object, ...]:
+        return self.spec if self.spec is not None else (self.predicate, self.repair)
 
     def holds(self, params: Params) -> bool:
         """True if `params` are allowed."""
@@ -55,10 +68,10 @@ class Constraint:
     @classmethod
     def from_json(cls, data: list[str]) -> Constraint:
         """The constraint that `to_json` wrote."""
-        kind, *arguments = data
-        if kind != "divides" or len(arguments) != 2:
-            raise UsageError(f"unknown constraint {data!r}: expected ['divides', divisor, multiple]")
-        return divides(*arguments)
+        match data:
+            case ["divides", str(divisor), str(multiple)]:
+                return divides(divisor, multiple)
+        raise UsageError(f"unknown constraint {data!r}: expected ['divides', divisor, multiple]")
 
 
 def divides(divisor: str, multiple: str) -> Constraint:

@@ -23,6 +23,9 @@ T = TypeVar("T")
 LOGIT_MARGIN = 1e-6
 """The bounds of `LogitNormal` keep this distance from 0 and 1."""
 
+LARGEST_WHOLE = 2**53
+"""Beyond it the unit interval has no number for every whole number."""
+
 
 class Condition(BaseModel):
     """A parameter is active only where `parameter` has one of `values`."""
@@ -100,6 +103,10 @@ class _Numeric(Distribution[float]):
     def __init__(self, lo: float, hi: float, *, conditions: Iterable[Condition] = ()) -> None:
         checked_lo, checked_hi = _number(self, "lo", lo), _number(self, "hi", hi)
         _check_order(self, checked_lo, checked_hi)
+        width = abs(self._warp(checked_hi) - self._warp(checked_lo))
+        if not 0 < width < math.inf:
+            problem = "close together" if width == 0 else "far apart"
+            raise UsageError(f"{type(self).__name__}({lo!r}, {hi!r}): the bounds are too {problem} for floating point")
         super().__init__(lo=checked_lo, hi=checked_hi, conditions=tuple(conditions))
 
     def _warp(self, value: float) -> float:
@@ -109,6 +116,8 @@ class _Numeric(Distribution[float]):
         return warped
 
     def from_unit(self, unit: float) -> float:
+        if not 0 < unit < 1:
+            return self.lo if unit <= 0 else self.hi  # the bounds themselves, without the rounding of the warp
         lo, hi = self._warp(self.lo), self._warp(self.hi)
         return min(max(self._unwarp(lo + unit * (hi - lo)), self.lo), self.hi)
 
@@ -185,7 +194,7 @@ class Integer(Distribution[int]):
     """Whole numbers from `lo` to `hi`, both included; with `log` their logarithm is uniform (before rounding).
 
     Raises:
-        UsageError: the bounds are not whole numbers with lo < hi, or `log` is set and lo < 1.
+        UsageError: the bounds are not whole numbers with lo < hi between -2**53 and 2**53, or `log` is set and lo < 1.
     """
 
     lo: int
@@ -195,6 +204,8 @@ class Integer(Distribution[int]):
     def __init__(self, lo: int, hi: int, log: bool = False, *, conditions: Iterable[Condition] = ()) -> None:
         checked_lo, checked_hi = _whole(self, "lo", lo), _whole(self, "hi", hi)
         _check_order(self, checked_lo, checked_hi)
+        if checked_hi - checked_lo >= LARGEST_WHOLE or max(-checked_lo, checked_hi) > LARGEST_WHOLE:
+            raise UsageError(f"{type(self).__name__}({lo}, {hi}): whole numbers are searched between -2**53 and 2**53")
         if log:
             _check_positive(self, checked_lo)
         super().__init__(lo=checked_lo, hi=checked_hi, log=log, conditions=tuple(conditions))
@@ -291,7 +302,7 @@ class Choice(Distribution[T], Generic[T]):
         ordered: whether neighbours are alike; None: if they are increasing numbers.
 
     Raises:
-        UsageError: no value, or the same value twice.
+        UsageError: no value, the same value twice, NaN, an array, or a set of values.
     """
 
     values: tuple[T, ...]
@@ -302,9 +313,13 @@ class Choice(Distribution[T], Generic[T]):
     ) -> None:
         if isinstance(values, str):
             raise UsageError(f"Choice({values!r}): expected a list of values, such as Choice([{values!r}])")
-        listed = tuple(values)
+        if isinstance(values, set | frozenset):
+            raise UsageError(f"Choice({values!r}): a set has no order that a seed could repeat; write a list")
+        listed = tuple(map(_of_python, values))
         if not listed:
             raise UsageError("Choice([]): expected at least one value")
+        if any(value != value for value in listed if isinstance(value, float)):
+            raise UsageError(f"Choice({list(listed)!r}): NaN equals nothing, so it can be no choice")
         for index, value in enumerate(listed):
             if any(same_value(value, earlier) for earlier in listed[:index]):
                 raise UsageError(f"Choice({list(listed)!r}): {value!r} is there twice")
@@ -378,6 +393,8 @@ def same_value(a: object, b: object) -> bool:
     """Equality of parameter values: True is not 1, and a list equals the tuple it was before it was stored."""
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(same_value(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     return bool(a == b)
@@ -388,9 +405,18 @@ def _as_float(value: object) -> float | None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]  # numpy's numbers have __float__ too
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def _of_python(value: Any) -> Any:
+    """Numpy's numbers and texts as Python's own."""
+    if type(value).__module__ != "numpy" or not hasattr(value, "ndim"):
+        return value
+    if value.ndim:
+        raise UsageError(f"Choice: an array is no value of a parameter: write {value.tolist()!r} for it")
+    return value.item()
 
 
 def _number(owner: Distribution[Any], name: str, value: object) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from metta.sweep.errors import UsageError
 from metta.sweep.space import distributions
-from metta.sweep.space.constraints import MAX_TRIES, Constraint, Predicate
-from metta.sweep.space.distributions import Choice, Condition, Constant, Distribution
+from metta.sweep.space.conditions import check_reachable, implicit_conditions
+from metta.sweep.space.constraints import MAX_TRIES, Constraint, Predicate, Repair
+from metta.sweep.space.distributions import Condition, Constant, Distribution, same_value
 from metta.sweep.trial import Params, UnknownParameter, resolve_path
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Adapted:
 
     Attributes:
         params: the configuration in this space.
-        dropped: names this space does not have.
+        dropped: names this space does not have, or that are not active here.
         filled: names that were missing and got their default.
     """
 
@@ -46,7 +47,8 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         constraints: predicates that every configuration has to meet; see `require`.
 
     Raises:
-        UsageError: the space is empty, nested, or its conditions make no sense.
+        UsageError: the space is empty, nested, or its conditions make no sense: they go in a circle, or contradict
+            one another, so that a parameter could never be active.
     """
 
     def __init__(self, parameters: Mapping[str, object], constraints: Sequence[Predicate | Constraint] = ()) -> None:
@@ -56,6 +58,7 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         self.constraints: tuple[Constraint, ...] = tuple(Constraint.of(constraint) for constraint in constraints)
         self._conditions = {path: self._find_conditions(path) for path in self._parameters}
         self._order = self._sorted_by_conditions()
+        check_reachable(self._order, self._conditions)
 
     @classmethod
     def of(cls, space: SearchSpace | Mapping[str, object]) -> SearchSpace:
@@ -71,7 +74,8 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         return cls(space)
 
     def __getitem__(self, path: str) -> Distribution[Any]:
-        return self._parameters[resolve_path(path, self._parameters)]
+        # Looking for an alias reads every path, and most names are paths.
+        return self._parameters[path if path in self._parameters else resolve_path(path, self._parameters)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
@@ -104,9 +108,25 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         """What has to hold for the parameter to be active, besides its parents being active."""
         return self._conditions[resolve_path(path, self._parameters)]
 
-    def require(self, *constraints: Predicate | Constraint) -> SearchSpace:
-        """A space with more constraints, such as `divides("minibatch_size", "batch_size")` or any predicate."""
-        return SearchSpace(self._parameters, (*self.constraints, *constraints))
+    def require(self, *constraints: Predicate | Constraint, repair: Repair | None = None) -> SearchSpace:
+        """A space with more constraints, such as `divides("minibatch_size", "batch_size")` or any predicate.
+
+        A configuration that breaks one is drawn again, unless there is a repair. Random search, Sobol search and
+        `sample` repair; libraries behind adapters, whose suggestions nobody alters, and the grid reject always.
+
+        Args:
+            constraints: predicates, called with the active parameters.
+            repair: called with a configuration that breaks the (one) constraint; returns the parameters to change.
+
+        Raises:
+            UsageError: a repair for several constraints, or for none.
+        """
+        new = tuple(Constraint.of(constraint) for constraint in constraints)
+        if repair is not None:
+            if len(new) != 1:
+                raise UsageError(f"require(repair=...) mends one constraint, found {len(new)}: call it once for each")
+            new = (replace(new[0], repair=repair, spec=None),)
+        return SearchSpace(self._parameters, (*self.constraints, *new))
 
     def build(self, pick: Callable[[str, Distribution[Any]], object]) -> Params:
         """The configuration that `pick(path, distribution)` gives, asked for active parameters only.
@@ -127,9 +147,24 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         """
         for _ in range(MAX_TRIES):
             params = self.build(lambda path, distribution: distribution.sample(rng))
-            if self.broken(params) is None:
-                return params
+            mended = self.mended(params)
+            if mended is not None:
+                return mended
         raise self.impossible(params)
+
+    def mended(self, params: Params) -> Params | None:
+        """`params`, repaired where a broken constraint knows how; None if they break one even then.
+
+        Raises:
+            UsageError: a repair gives a value outside its distribution.
+        """
+        for constraint in self.constraints:
+            if constraint.repair is not None and not constraint.holds(params):
+                try:
+                    params = self.complete({**params, **constraint.repair(params)})
+                except UsageError as error:
+                    raise UsageError(f"the repair of {constraint.name}: {error}") from None
+        return params if self.broken(params) is None else None
 
     def broken(self, params: Params) -> Constraint | None:
         """The first constraint that `params` do not meet."""
@@ -197,7 +232,8 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         """
         known = {path: value for path, value in params.items() if path in self._parameters}
         fitted = self.complete(known)
-        dropped = tuple(path for path in params if path not in self._parameters)
+        fitting = dict(fitted)
+        dropped = tuple(path for path in params if path not in fitting)
         filled = tuple(path for path in fitted if path not in known and path in self.tunable)
         return Adapted(fitted, dropped, filled)
 
@@ -205,13 +241,10 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         """The space as JSON values.
 
         Raises:
-            UsageError: a constraint is a function of the user's.
+            UsageError: a constraint is a function of the user's, or a value is none that JSON knows.
         """
         return {
-            "parameters": {
-                path: {"type": _type_name(distribution), **distribution.model_dump(mode="json")}
-                for path, distribution in self.items()
-            },
+            "parameters": {path: _distribution_to_json(path, known) for path, known in self.items()},
             "constraints": [constraint.to_json() for constraint in self.constraints],
         }
 
@@ -220,10 +253,14 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         """The space that `to_json` wrote.
 
         Raises:
-            UsageError: an unknown kind of distribution, or bounds that make no sense.
+            UsageError: an unknown kind of distribution, bounds that make no sense, or something else altogether.
         """
-        parameters = {path: _distribution_from_json(fields) for path, fields in data["parameters"].items()}
-        return cls(parameters, [Constraint.from_json(constraint) for constraint in data["constraints"]])
+        if not isinstance(data.get("parameters"), Mapping) or not isinstance(data.get("constraints", []), list):
+            raise UsageError(
+                f"expected what SearchSpace.to_json() gave, with parameters and constraints; found {data!r:.200}"
+            )
+        parameters = {path: _distribution_from_json(path, fields) for path, fields in data["parameters"].items()}
+        return cls(parameters, [Constraint.from_json(constraint) for constraint in data.get("constraints", [])])
 
     def _checked(self, path: str, value: object) -> object:
         try:
@@ -241,7 +278,7 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
     def _find_conditions(self, path: str) -> tuple[Condition, ...]:
         explicit = self._parameters[path].conditions
         if not explicit:
-            return self._implicit_conditions(path)
+            return implicit_conditions(path, self._parameters)
         resolved = []
         for condition in explicit:
             try:
@@ -256,24 +293,6 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
             resolved.append(condition.model_copy(update={"parameter": parent}))
         return tuple(resolved)
 
-    def _implicit_conditions(self, path: str) -> tuple[Condition, ...]:
-        segments = path.split(".")
-        prefixes = {".".join(segments[:end]) for end in range(1, len(segments))}
-        found = [
-            Condition(parameter=parent, values=(value,))
-            for parent, distribution in self._parameters.items()
-            if parent != path and isinstance(distribution, Choice)
-            for value in distribution.values
-            if isinstance(value, str) and value in prefixes
-        ]
-        if len({condition.parameter for condition in found}) > 1:
-            parents = " and ".join(repr(condition.parameter) for condition in found)
-            raise UsageError(
-                f"{path!r} may be conditional on {parents}: say which, as in .when({found[0].parameter!r}, "
-                f"{found[0].values[0]!r})"
-            )
-        return tuple(found)
-
     def _sorted_by_conditions(self) -> tuple[str, ...]:
         """Parents before children, otherwise in declared order."""
         graph = {path: [c.parameter for c in self._conditions[path]] for path in self._parameters}
@@ -282,13 +301,13 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
             sorter.prepare()
         except CycleError as error:
             raise UsageError(f"the conditions go in a circle: {' -> '.join(error.args[1])}") from None
-        order: list[str] = []
+        order: dict[str, None] = {}
 
         def visit(path: str) -> None:
             if path not in order:
                 for parent in graph[path]:
                     visit(parent)
-                order.append(path)
+                order[path] = None
 
         for path in self._parameters:
             visit(path)
@@ -328,11 +347,26 @@ def _type_name(distribution: Distribution[Any]) -> str:
     return next(name for cls in type(distribution).__mro__ if (name := cls.__name__) in _KINDS)
 
 
-def _distribution_from_json(fields: Mapping[str, Any]) -> Distribution[Any]:
+def _distribution_to_json(path: str, distribution: Distribution[Any]) -> dict[str, Any]:
+    try:
+        fields = distribution.model_dump(mode="json")
+    except ValueError as error:
+        raise UsageError(f"{path!r}: {distribution!r} has a value that JSON does not know: {error}") from None
+    # JSON has no infinities: they would come back as None.
+    for name, value in fields.items():
+        if not same_value(value, distribution.model_dump()[name]):
+            raise UsageError(f"{path!r}: {distribution!r} has a value that JSON does not know")
+    return {"type": _type_name(distribution), **fields}
+
+
+def _distribution_from_json(path: str, fields: Mapping[str, Any]) -> Distribution[Any]:
     arguments = dict(fields)
     name = arguments.pop("type", None)
     if name not in _KINDS:
         near = get_close_matches(str(name), list(_KINDS), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(_KINDS)}"
         raise UsageError(f"unknown distribution {name!r}: {hint}")
-    return _KINDS[name].model_validate(arguments)
+    try:
+        return _KINDS[name].model_validate(arguments)
+    except TypeError as error:
+        raise UsageError(f"{path!r} as {name}: {error}") from None

@@ -108,16 +108,21 @@ class ArtifactStore:
             How many bytes that freed.
         """
         freed = 0
+        for path in temporary_files(self.folder, older_than=keep):
+            with contextlib.suppress(FileNotFoundError):
+                freed += _delete(path, path.lstat().st_size)
+        return freed + sum(_delete(path, size) for path, size in self.unreferenced(referenced, keep=keep))
+
+    def unreferenced(self, referenced: Container[str], *, keep: float = 3600.0) -> list[tuple[Path, int]]:
+        """The artifacts that `sweep` would delete, and their bytes."""
+        found = []
         latest = time.time() - keep
-        leftovers = list(temporary_files(self.folder, older_than=keep))
-        unreferenced = [self.path(digest) for digest in self.digests() if digest not in referenced]
-        for path in leftovers + unreferenced:
-            with storage_errors(path, "delete"), contextlib.suppress(FileNotFoundError):
+        for path in [self.path(digest) for digest in self.digests() if digest not in referenced]:
+            with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
                 if status.st_mtime <= latest:
-                    path.unlink()
-                    freed += status.st_size
-        return freed
+                    found.append((path, status.st_size))
+        return found
 
     def _renewed(self, path: Path, digest: str) -> bool:
         """Whether the content is there; if so it counts as put now, so that no sweep takes it away."""
@@ -126,6 +131,13 @@ class ArtifactStore:
         except OSError:
             return False
         return _fits(path, digest)
+
+
+def _delete(path: Path, size: int) -> int:
+    with storage_errors(path, "delete"), contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        return size
+    return 0
 
 
 def _digest_of(pieces: Iterable[Bytes]) -> str:

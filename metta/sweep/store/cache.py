@@ -92,21 +92,26 @@ class Cache:
         Returns:
             How many bytes that freed.
         """
+        freed = sum(_delete(path, size) for path, size in self.spare(max_bytes=max_bytes, max_age=max_age))
+        for path in list(temporary_files(self.folder)):
+            freed += _delete(path, 0)
+        return freed
+
+    def spare(self, *, max_bytes: float = float("inf"), max_age: float = float("inf")) -> list[tuple[Path, int]]:
+        """The entries that `prune` would delete, and their bytes."""
         found = []
         for path in self._entries():
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
                 found.append((status.st_mtime, status.st_size, path))
         found.sort(reverse=True)
-        now, kept, freed = time.time(), 0, 0
+        now, kept, going = time.time(), 0, []
         for used, size, path in found:
             if now - used <= max_age and kept + size <= max_bytes:
                 kept += size
             else:
-                freed += _delete(path, size)
-        for path in list(temporary_files(self.folder)):
-            freed += _delete(path, 0)
-        return freed
+                going.append((path, size))
+        return going
 
     def _entries(self) -> Iterator[Path]:
         for path in sorted(self.folder.glob("[0-9a-f][0-9a-f]/*")):

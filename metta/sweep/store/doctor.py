@@ -23,6 +23,7 @@ from metta.sweep.store.cache import Cache
 from metta.sweep.store.journal import Journal
 from metta.sweep.store.lock import LOCK_FILE, holder
 from metta.sweep.store.manifest import MANIFEST_FILE
+from metta.sweep.store.naming import is_plain
 from metta.sweep.store.reader import DamagedEntry
 from metta.sweep.store.run import JOURNAL_FILE, STATUS_FILE, is_run, read_json
 
@@ -82,6 +83,9 @@ def _examine_store(folder: Path) -> Iterator[Finding]:
             )
         elif path.is_symlink() or not path.is_dir():
             yield Finding(Severity.WARNING, path, "it is no folder of a run", "remove it")
+        elif not is_plain(path.name):
+            what = "its name is none of a run, so no command finds it"
+            yield Finding(Severity.WARNING, path, what, "rename it, in letters, digits, '_', '-' and '.'")
         else:
             yield from _examine_run(path, network=False)
     for path in Cache(folder / "cache").damaged():

@@ -9,7 +9,17 @@ from typing import Final
 
 LONGEST_SLUG: Final = 60
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_]+")
+
+
+def is_plain(name: str) -> bool:
+    """Whether the folder of a run may be called so: letters, digits, "_", "-" and ".", which mean nothing to a shell.
+
+    Every name that a store gives is plain; a folder that somebody has put there may be called anything, and commands
+    that are printed to be copied hold its name.
+    """
+    return _PLAIN.fullmatch(name) is not None
 
 
 def slug(name: str, default: str = "run") -> str:
@@ -28,3 +38,8 @@ def unique_slug(name: str, default: str = "item") -> str:
         return text
     digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return f"{text[: LONGEST_SLUG - 9].rstrip('-')}-{digest}"
+
+
+def stage_path(key: str) -> str:
+    """The relative folder of a stage, by its key: "conditional.then.fit" lies in `conditional/then/fit`."""
+    return "/".join(unique_slug(part, "stage") for part in key.split("."))

@@ -19,7 +19,7 @@ from metta.sweep.store.entries import from_text, to_text
 from metta.sweep.store.journal import Journal
 from metta.sweep.store.lock import RunLock, holder
 from metta.sweep.store.manifest import MANIFEST_FILE, Manifest
-from metta.sweep.store.naming import unique_slug
+from metta.sweep.store.naming import stage_path
 
 JOURNAL_FILE: Final = "run.db"
 STATUS_FILE: Final = "status.json"
@@ -47,6 +47,7 @@ class RunInfo(NamedTuple):
         seq: the last entry that was published, 0 before.
         counts: how many of what, as published (trials by state, say).
         problem: why it is damaged, else empty.
+        best: the best score, as published; None where there is none, or more than one objective.
     """
 
     id: str
@@ -58,6 +59,7 @@ class RunInfo(NamedTuple):
     seq: int
     counts: Mapping[str, int]
     problem: str
+    best: float | None = None
 
 
 class Run:
@@ -144,9 +146,9 @@ class Run:
 
     def stage_folder(self, key: str) -> Path:
         """The folder of a stage, by its key; the caller makes it."""
-        return self.folder / "stages" / unique_slug(key, "stage")
+        return self.folder / "stages" / stage_path(key)
 
-    def publish(self, status: RunStatus, counts: Mapping[str, int] | None = None) -> None:
+    def publish(self, status: RunStatus, counts: Mapping[str, int] | None = None, best: float | None = None) -> None:
         """Write `status.json`, for `ls` and for those who cannot read the journal. A cache: the journal is the truth.
 
         Raises:
@@ -157,6 +159,7 @@ class Run:
             "status": status.value,
             "seq": self.journal.last_seq,
             "counts": dict(counts or {}),
+            "best": best,
             "time": time.time(),
         }
         text = to_text(data, "the status of a run")
@@ -187,22 +190,24 @@ def read_info(folder: Path) -> RunInfo:
         name, kind, created = (str(manifest[key]) for key in ("name", "kind", "created"))
         if not os.path.lexists(folder / JOURNAL_FILE):
             raise damaged(folder, f"its {JOURNAL_FILE} is missing")
-        status, seq, counts = _published(folder)
+        status, seq, counts, best = _published(folder)
         if status not in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED):
             held = holder(folder)
             status = RunStatus.RUNNING if held is not None and held.alive else RunStatus.INTERRUPTED
     except (StorageError, KeyError) as error:
         problem = str(error) if isinstance(error, StorageError) else str(damaged(folder / MANIFEST_FILE, f"no {error}"))
         return RunInfo(folder.name, "", "", folder, "", RunStatus.DAMAGED, 0, {}, problem)
-    return RunInfo(folder.name, name, kind, folder, created, status, seq, counts, "")
+    return RunInfo(folder.name, name, kind, folder, created, status, seq, counts, "", best)
 
 
-def _published(folder: Path) -> tuple[RunStatus, int, dict[str, int]]:
+def _published(folder: Path) -> tuple[RunStatus, int, dict[str, int], float | None]:
     try:
         data = read_json(folder / STATUS_FILE)
-        return RunStatus(data["status"]), int(data["seq"]), {str(key): int(n) for key, n in data["counts"].items()}
+        counts = {str(key): int(number) for key, number in data["counts"].items()}
+        best = data.get("best")  # older releases did not write it
+        return RunStatus(data["status"]), int(data["seq"]), counts, None if best is None else float(best)
     except (DamagedError, FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, OverflowError):
-        return RunStatus.INTERRUPTED, 0, {}  # a cache: the journal knows, and `doctor` says so
+        return RunStatus.INTERRUPTED, 0, {}, None  # a cache: the journal knows, and `doctor` says so
 
 
 def read_json(path: Path) -> dict[str, Any]:

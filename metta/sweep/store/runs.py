@@ -7,13 +7,14 @@ import errno
 import math
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metta.sweep.errors import DamagedError, RefusedError, UsageError
 from metta.sweep.store import files
@@ -21,9 +22,9 @@ from metta.sweep.store.artifacts import ArtifactStore
 from metta.sweep.store.cache import Cache
 from metta.sweep.store.failpoints import fail_point
 from metta.sweep.store.journal import Journal, make_journal
-from metta.sweep.store.lock import RunLock
+from metta.sweep.store.lock import RunLock, holder
 from metta.sweep.store.manifest import Manifest
-from metta.sweep.store.naming import slug
+from metta.sweep.store.naming import is_plain, slug
 from metta.sweep.store.run import JOURNAL_FILE, Run, RunInfo, RunStatus, is_run, read_info
 
 HOME_VARIABLE: Final = "METTA_SWEEP_HOME"
@@ -33,6 +34,20 @@ ABANDONED_AFTER: Final = 3600.0
 """Seconds after which a run that was never finished being made counts as left by a killed process."""
 
 _UNFINISHED: Final = ".new-"
+
+
+class Leftover(NamedTuple):
+    """Something in a store that nobody needs.
+
+    Attributes:
+        path: the file or folder.
+        bytes: of all its files.
+        what: what it is, as a phrase.
+    """
+
+    path: Path
+    bytes: int
+    what: str
 
 
 class Store:
@@ -121,7 +136,12 @@ class Store:
         if starting:
             raise UsageError(f"{text!r} is the start of several runs: write one of {', '.join(starting[:5])}")
         if os.sep in text and "\0" not in text and is_run(Path(text)):
-            return read_info(Path(text).resolve())
+            folder = Path(text).resolve()
+            if not is_plain(folder.name):
+                raise UsageError(
+                    f"{folder.name!r} is no name of a run: rename it, in letters, digits, '_', '-' and '.'"
+                )
+            return read_info(folder)
         raise UsageError(self._unknown(text, list(folders)))
 
     def latest(self, name: str, *, unfinished: bool = True) -> RunInfo | None:
@@ -173,15 +193,36 @@ class Store:
         Raises:
             StorageError: something cannot be removed.
         """
-        earliest = time.time() - ABANDONED_AFTER
-        half_made = (path for path in _children(self.runs_folder) if path.name.startswith(_UNFINISHED))
-        abandoned = [path for path in half_made if path.lstat().st_mtime <= earliest]
-        leftovers = [*_children(self.trash_folder), *abandoned]
-        freed = sum(map(_remove_tree, leftovers)) + sum(map(_remove_tree, files.temporary_files(self.folder)))
+        freed = sum(map(_remove_tree, self._abandoned()))
         for folder in self._folders():
             with contextlib.suppress(RefusedError, DamagedError), RunLock(folder):
-                freed += _sweep_run(folder)
+                freed += ArtifactStore(folder / "artifacts").sweep(_referenced(folder))
         return freed + Cache(self.cache_folder).prune(max_bytes=cache_bytes, max_age=cache_age)
+
+    def leftovers(self, *, cache_bytes: float = math.inf, cache_age: float = math.inf) -> list[Leftover]:
+        """What `gc` would remove now. Nothing is changed, and no run is held for it. Arguments as those of `gc`.
+
+        Raises:
+            StorageError: something cannot be read.
+        """
+        found = [Leftover(path, tree_size(path), "left by a killed process") for path in self._abandoned()]
+        for folder in self._folders():
+            held = holder(folder)
+            if held is not None and held.alive:
+                continue
+            with contextlib.suppress(DamagedError):
+                spare = ArtifactStore(folder / "artifacts").unreferenced(_referenced(folder))
+                found += [Leftover(path, size, "an artifact that no event names") for path, size in spare]
+        old = Cache(self.cache_folder).spare(max_bytes=cache_bytes, max_age=cache_age)
+        return [*found, *(Leftover(path, size, "a cached result") for path, size in old)]
+
+    def _abandoned(self) -> list[Path]:
+        """Runs that were removed by half or never finished being made, and what killed writers left elsewhere."""
+        earliest = time.time() - ABANDONED_AFTER
+        half_made = (path for path in _children(self.runs_folder) if path.name.startswith(_UNFINISHED))
+        found = [*_children(self.trash_folder), *(path for path in half_made if path.lstat().st_mtime <= earliest)]
+        temporary = files.temporary_files(self.folder)
+        return [*found, *(path for path in temporary if not any(map(path.is_relative_to, found)))]
 
     def _make(self) -> None:
         files.make_folder(self.runs_folder)
@@ -201,9 +242,9 @@ class Store:
         return True
 
     def _folders(self) -> Iterator[Path]:
-        """The folders of runs. A link is none: it could lead anywhere."""
+        """The folders of runs. A link is none: it could lead anywhere; nor is what no run is called like."""
         for path in _children(self.runs_folder):
-            if not path.name.startswith(".") and path.is_dir() and not path.is_symlink():
+            if is_plain(path.name) and path.is_dir() and not path.is_symlink():
                 yield path
 
     def _unknown(self, text: str, ids: list[str]) -> str:
@@ -228,19 +269,32 @@ def _children(folder: Path) -> list[Path]:
         raise files.storage_error(error, folder, "read") from error
 
 
-def _sweep_run(folder: Path) -> int:
+def _referenced(folder: Path) -> set[str]:
     with Journal.open(folder / JOURNAL_FILE, write=False) as journal:
-        referenced = journal.digests()
-    return ArtifactStore(folder / "artifacts").sweep(referenced)
+        return journal.digests()
+
+
+def tree_size(path: Path) -> int:
+    """The bytes of a file, or of all files below a folder; 0 where it has just gone.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    size = 0
+    with files.storage_errors(path, "read"):
+        for found in (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,):
+            with contextlib.suppress(FileNotFoundError):
+                status = found.lstat()
+                size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    return size
 
 
 def _remove_tree(path: Path) -> int:
     """Remove a file or folder, whatever it is; the bytes of its files."""
+    size = tree_size(path)
     with files.storage_errors(path, "remove"):
         if path.is_symlink() or not path.is_dir():
-            size = path.lstat().st_size
             path.unlink(missing_ok=True)
-            return size
-        size = sum(found.lstat().st_size for found in path.rglob("*") if not found.is_dir())
-        shutil.rmtree(path)
-        return size
+        else:
+            shutil.rmtree(path)
+    return size

@@ -70,6 +70,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self._objectives = Objectives.of(self.goal)
         self.optimizer.bind(goal=self.goal, seed=self.seed)
+        self.scheduler.search_space = self.optimizer.search_space
         self.scheduler.bind(objectives=self._objectives, seed=self.seed)
         if self.budget is None:
             natural = self.scheduler.natural_budget
@@ -125,9 +126,14 @@ class Simulation:
                 self._started += len(new)
                 self._add(decision, new, until)
             case Fork(parent, params, until, replaces):
-                self._add(decision, [Trial(params, parent=parent)], until)
-                if replaces is not None:
+                forks = [Trial(params)] if params is not None else self.optimizer.suggest(1)
+                self._exhausted = not forks if params is None else self._exhausted
+                for fork in forks:
+                    fork.parent = parent
+                self._add(decision, forks, until)
+                if forks and replaces is not None:
                     self._end(self.trials[replaces], TrialState.PRUNED)
+                    self._hear(self.trials[replaces])
             case Resume(number, until):
                 self._note(f"resume {number} until {until}")
                 self.trials[number].resource = until or 0
@@ -155,7 +161,13 @@ class Simulation:
     def _fill_slots(self) -> None:
         slots = min(self.workers, self.scheduler.max_parallel or self.workers)
         while self._queue and len(self._running) < slots:
-            trial = self.trials[self._queue.popleft()]
+            number = self.scheduler.next_start(
+                (self.trials[number] for number in self._queue), [self.trials[job.trial] for job in self._running]
+            )
+            if number is None and self._running:
+                return
+            trial = self.trials[self._queue[0] if number is None else number]
+            self._queue.remove(trial.id)
             self.scheduler.allocate_resources(trial)
             trial.state = TrialState.RUNNING
             # A fork goes on from its donor's step: the virtual training always saves.
