@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,16 @@ from benchmarks.measure import Effort, interleaved, paired
 from benchmarks.peers import installed
 from benchmarks.programs import IMPORT, Writing, program
 from benchmarks.report import Row, failed, table
+
+
+@pytest.fixture(autouse=True)
+def without_the_garbage_of_others() -> Iterator[None]:
+    """The benchmarks collect garbage before each measurement: not that of all the tests before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 TINY = ["--rounds=1", "--batch=0.0001", "--short=1", "--long=4", "--few=2", "--many=4", "--build-rounds=1"]
 

@@ -103,6 +103,8 @@ def program(text: str, folder: Path, *, allow: Sequence[str] = (), plugins: Sequ
     options.config_file = str(folder / "mypy.ini")  # without one there are no plugins
     Path(options.config_file).write_text("")
     options.mypy_path = [str(stubs.parent.parent)]
+    # Large libraries that the stubs of others name; to read them takes long, and no program here has to do with them.
+    options.per_module_options = {f"{name}.*": {"follow_imports": "skip"} for name in ("matplotlib", "pandas", "PIL")}
     options.python_version, options.python_executable = sys.version_info[:2], sys.executable
     with chdir(ROOT):
         result = build([BuildSource(str(path), "program", None)], options)

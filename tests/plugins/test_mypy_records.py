@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-from mypy.types import Instance, Type
+from mypy.types import Type
 
 from metta.sweep.contracts import records
 from metta.sweep.contracts.runtime_oracle import RuntimeOracle
@@ -104,17 +103,3 @@ def test_a_field_of_its_own_type(checked: Program, oracle: MypyOracle) -> None:
 def test_families(types: Mapping[str, Type], forms: Mapping[str, Any]) -> None:
     found = {text: family_of(types[text]) for text in TEXTS}
     assert found == {text: records.family_of(forms[text]) for text in TEXTS}
-
-
-def test_models_with_the_plugin_of_pydantic(tmp_path: Path) -> None:
-    texts = ["Model", "ModelChild", "Typed[int]"]
-    functions = "".join(f"def f{index}(x: {text}) -> None: ...\n" for index, text in enumerate(texts))
-    text = f"from tests.plugins.record_zoo import *\n{functions}"
-    with program(text, tmp_path, plugins=["pydantic.mypy"]) as checked:
-        oracle = MypyOracle(checked.checker)
-        for index, text in enumerate(texts):
-            (tp,), form = checked.function(f"f{index}").arg_types, eval(text, checked.names)
-            assert isinstance(tp, Instance)
-            assert "pydantic-mypy-metadata" in tp.type.metadata
-            assert words(oracle, oracle.fields_of(tp)) == words(RUNTIME, RUNTIME.fields_of(form))
-            assert words(oracle, oracle.constructor_of(tp)) == words(RUNTIME, RUNTIME.constructor_of(form))
