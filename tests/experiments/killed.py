@@ -15,12 +15,23 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.experiments.results import SweepResult
-from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
+from metta.sweep.optimizers import (
+    AxOptimizer,
+    BayesianOptimizer,
+    EvolutionaryStrategy,
+    GridOptimizer,
+    NevergradOptimizer,
+    OptunaOptimizer,
+    ProteinOptimizer,
+    RandomOptimizer,
+    SobolOptimizer,
+)
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Scheduler
@@ -78,6 +89,13 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "nsga2": lambda: OptunaOptimizer(sampler="NSGA-II", population_size=4),
     "cma": lambda: OptunaOptimizer(sampler="CMA-ES"),
     "qmc": lambda: OptunaOptimizer(sampler="QMC"),
+    "sobol": SobolOptimizer,
+    "grid": GridOptimizer,
+    "bayesian": lambda: BayesianOptimizer(initial_samples=3),
+    "protein": lambda: ProteinOptimizer(num_random_samples=3),
+    "nevergrad": lambda: NevergradOptimizer(algorithm="DE"),
+    "evolution": lambda: EvolutionaryStrategy(population_size=4),
+    "ax": lambda: AxOptimizer(initialization_budget=3),
     "custom": Counting,
 }
 SCHEDULERS: dict[str, Callable[[], Scheduler]] = {
@@ -182,10 +200,16 @@ def nursery() -> Iterator[Nursery]:
         made.close()
 
 
+LIBRARIES = {"ax": "ax.api.client", "nevergrad": "nevergrad", "evolution": "nevergrad"}
+"""What takes long to import: once here is enough for all lives."""
+
+
 def serve() -> None:
     """Fork a driver per request."""
     for line in sys.stdin:
         request = json.loads(line)
+        if library := LIBRARIES.get(request["optimizer"]):
+            import_module(library)
         child = os.fork()
         if child == 0:
             _become_driver(request)

@@ -10,7 +10,7 @@ import pytest
 
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments import Budget, SweepExperiment
-from metta.sweep.optimizers import RandomOptimizer
+from metta.sweep.optimizers import AxOptimizer, RandomOptimizer
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.space import Integer, LogUniform, SearchSpace, Uniform
 from metta.sweep.trial import Resources, Trial
@@ -100,6 +100,17 @@ def test_the_optimizers_goal_is_the_sweeps_where_that_has_none() -> None:
     assert SweepExperiment(never, optimizer=RandomOptimizer(SPACE, goal="minimize")).goal == "minimize"
     assert SweepExperiment(never, optimizer=RandomOptimizer(SPACE)).goal == "maximize"
     refuse("say it once", optimizer=RandomOptimizer(goal="minimize"), goal="maximize")
+
+
+def test_metrics_that_only_the_optimizer_names_are_objectives() -> None:
+    optimizer = AxOptimizer(SPACE, objectives=["accuracy", "latency"], objective_thresholds={"latency": 100})
+    with pytest.warns(UserWarning, match="no direction for 'accuracy', 'latency'"):
+        assert SweepExperiment(never, optimizer=optimizer).objectives.keys == ("accuracy", "latency")
+    with pytest.warns(UserWarning, match="no direction for 'accuracy'"):
+        sweep = SweepExperiment(never, optimizer=optimizer, goal={"latency": "minimize"})
+    assert sweep.objectives.directions == ("maximize", "minimize")
+    sweep.optimizer.copy().bind(goal=sweep.goal)
+    assert SweepExperiment(never, optimizer=optimizer, goal="minimize").objectives.directions == ("minimize",) * 2
 
 
 def test_more_than_there_is_ends_the_sweep() -> None:

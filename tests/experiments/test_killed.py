@@ -181,7 +181,7 @@ def cells() -> Iterator[Any]:
             for workers in (1, 2):
                 # One row and one column with one worker, and the two corners with two: the rest is the slow suite's.
                 quick = {
-                    1: (optimizer == "tpe" and scheduler not in SLOW) or scheduler == "asha",
+                    1: (optimizer == "tpe" and scheduler not in SLOW) or (scheduler == "asha" and optimizer != "ax"),
                     2: (optimizer, scheduler) in {("tpe", "asha"), ("nsga2", "batch"), ("custom", "custom")},
                 }[workers]
                 marks = () if quick else pytest.mark.slow

@@ -69,19 +69,21 @@ def checked_part(name: str, value: object, kind: type[Any]) -> Any:
     raise UsageError(f"{name}={value!r}: expected a {kind.__name__}")
 
 
-def checked_goal(goal: Goal | Mapping[str, Direction | None] | None, of_optimizer: Goal | None) -> Goal:
+def checked_goal(goal: Goal | Mapping[str, Direction | None] | None, optimizer: Optimizer) -> Goal:
     """`goal=`, by default the optimizer's own, else "maximize".
 
-    A metric without a direction is maximized, and named in a warning.
+    A metric without a direction, also one that only the optimizer names, is maximized, and named in a warning.
 
     Raises:
         UsageError: it is no goal.
     """
-    chosen = (of_optimizer or "maximize") if goal is None else goal
+    names: Mapping[str, Direction | None] = dict.fromkeys(optimizer.objective_names)
+    chosen = (optimizer.goal or names or "maximize") if goal is None else goal
     if not isinstance(chosen, str | Mapping):
         raise UsageError(f'goal={goal!r}: expected "maximize", "minimize" or a mapping metric -> direction')
     if isinstance(chosen, str):
-        return chosen
+        return dict.fromkeys(names, chosen) if names else chosen
+    chosen = {**names, **chosen}
     undirected = [name for name, direction in chosen.items() if direction is None]
     if undirected:
         named = ", ".join(map(repr, undirected))

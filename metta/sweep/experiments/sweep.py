@@ -130,7 +130,7 @@ class SweepExperiment(Experiment[SweepResult]):
             raise UsageError(
                 f"executor={executor!r}: expected an executor such as LocalExecutor(max_workers=4), or its class"
             )
-        self.goal: Goal = checked_goal(goal, self.optimizer.goal)
+        self.goal: Goal = checked_goal(goal, self.optimizer)
         self.objectives: Objectives = Objectives.of(self.goal, checked_text("metric_key", metric_key))
         self.cost_key: str | None = None if cost_key is None else checked_text("cost_key", cost_key)
         self.seed: int | None = checked_seed(seed)

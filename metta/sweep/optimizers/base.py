@@ -54,6 +54,8 @@ class Optimizer(ABC):
     search_space: SearchSpace | None = None
     seed: int | None = None
     goal: Goal | None = None
+    objective_names: tuple[str, ...] = ()
+    """The metrics to optimize, where they were named without a direction."""
 
     def __init__(
         self,
