@@ -100,7 +100,7 @@ def search(job: Search) -> Outcome:
     budget = {RANDOM: job.full, "ASHA": ASHA_CONFIGURATIONS * job.full - job.full // 6}.get(job.how)
     done = simulate(optimizer, SCHEDULERS[job.how](), training, budget, workers=4, seed=job.seed, steps=EPOCHS)
     scores = [trial.score for trial in done.trials if isinstance(trial.score, float) and trial.step == EPOCHS]
-    return Outcome(max(scores), training.epochs)
+    return Outcome(max(scores, default=0.0), training.epochs)
 
 
 def rows(found: dict[Search, Outcome]) -> list[Row]:

