@@ -75,6 +75,8 @@ class AxOptimizer(ReplayingOptimizer):
         MissingExtraError: Ax is not installed, or what `saasbo` needs.
     """
 
+    goal: Goal | None
+
     def __init__(
         self,
         search_space: SearchSpace | Mapping[str, object] | None = None,

@@ -48,7 +48,7 @@ class AxSpace:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._dependents = _dependents(space) or {}
-        self.is_hierarchical = bool(self._dependents)
+        self.is_hierarchical: bool = bool(self._dependents)
         self._codecs = {path: _codec(path, space[path], self._dependents.get(path)) for path in space.tunable}
 
     @property

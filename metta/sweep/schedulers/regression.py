@@ -25,7 +25,7 @@ class LinearModel:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         # Sums over the rows a = (1, *features) and the targets y, counted from the first one, so that the squares of
         # large ones do not swallow their differences: a a^T, a y and y^2.
         self._origin = 0.0

@@ -122,7 +122,9 @@ class Encoding:
             axes.append(axis)
             start += axis.width
         self.axes: tuple[Axis, ...] = tuple(axes)
-        self.groups = np.repeat(np.arange(len(axes)), np.array([axis.width for axis in axes], dtype=np.int64))
+        self.groups: NDArray[np.int64] = np.repeat(
+            np.arange(len(axes)), np.array([axis.width for axis in axes], dtype=np.int64)
+        )
         self.default: Rows = np.array([x for axis in axes for x in axis.encode(axis.distribution.default())])
         self._by_path = {axis.path: axis for axis in axes}
 

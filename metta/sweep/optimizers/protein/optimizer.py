@@ -85,7 +85,7 @@ class ProteinOptimizer(ModelOptimizer):
         initial_params: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(search_space, seed=seed, goal=goal, initial_params=initial_params, max_points=gp_max_obs)
-        self.settings = Settings(
+        self.settings: Settings = Settings(
             acquisition_fn=acquisition_fn,
             ucb_beta=ucb_beta,
             max_suggestion_cost=max_suggestion_cost,
