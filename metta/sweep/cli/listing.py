@@ -54,7 +54,10 @@ class Row:
         of = f", {failed} failed" if failed else ""
         if self.info.kind != "sweep":
             return f"{finished} {'stage' if finished == 1 else 'stages'} done{of}"
-        return f"{finished + failed}{'' if self.total is None else f'/{self.total}'} trials{of}"
+        done = finished + failed
+        # More than were to be started: some are forks, which no budget counts.
+        total = "" if self.total is None or done > self.total else f"/{self.total}"
+        return f"{done}{total} trials{of}"
 
 
 def list_runs(store: str | None, *, last: int | None, as_json: bool) -> None:

@@ -62,7 +62,10 @@ def status_lines(status: SweepStatus) -> list[str]:
     counts = ", ".join(f"{number} {state.value}" for state, number in status.counts.items()) or "none yet"
     total = f" of {status.budget.trials}" if status.budget.trials is not None else ""
     left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-    lines = [f"{len(status.trials)}{total} trials: {counts}", f"{duration(status.spent.seconds)} of driving{left}"]
+    forks = sum(trial.parent is not None for trial in status.trials)
+    forked = f" and {forks} {'fork' if forks == 1 else 'forks'}" if forks else ""
+    trials = f"{len(status.trials) - forks}{total} trials{forked}: {counts}"
+    lines = [trials, f"{duration(status.spent.seconds)} of driving{left}"]
     if status.ended is not None:
         lines.append(f"ended: {status.ended}")
     if status.restored is not None:

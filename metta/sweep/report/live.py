@@ -212,7 +212,8 @@ def summary(progress: Progress) -> str:
 
 def _trials(progress: Progress) -> str:
     done = progress.started - len(progress.running)
-    return f"{done}/{progress.trials} trials" if progress.trials else f"{done} trials"
+    # More than were to be started: some are forks, which no budget counts.
+    return f"{done}/{progress.trials} trials" if progress.trials and done <= progress.trials else f"{done} trials"
 
 
 def _standing(progress: Progress) -> str:
