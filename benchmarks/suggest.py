@@ -143,9 +143,9 @@ def sides(*, peers: bool) -> Iterator[Side]:
     yield Side("Protein", ours(lambda: ProteinOptimizer(num_random_samples=10)), promise=MODEL)
     yield Side("Bayesian", ours(BayesianOptimizer))
     if find_spec("optuna") is not None:
-        yield Side("optuna TPE, wrapped", ours(lambda: OptunaOptimizer(sampler="TPE")), 1_000)
+        yield Side("optuna TPE, wrapped", ours(lambda: OptunaOptimizer(sampler="TPE")))
         if peers:
-            yield Side("optuna TPE, bare", bare_optuna("TPESampler"), 1_000)
+            yield Side("optuna TPE, bare", bare_optuna("TPESampler"))
             yield Side("optuna GP, bare", bare_optuna("GPSampler"), 100)
     if find_spec("ax") is not None:
         yield Side("Ax, wrapped", ours(AxOptimizer), 100)
