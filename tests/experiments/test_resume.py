@@ -18,6 +18,7 @@ from metta.sweep.executors.base import Event, EventStream, Failed, Finished, Rep
 from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.executors.objective import Outcome
 from metta.sweep.experiments import Budget, SweepExperiment, SweepResult
+from metta.sweep.experiments.plan import _space
 from metta.sweep.experiments.restore import restore
 from metta.sweep.experiments.sweep_status import load_sweep, sweep_status
 from metta.sweep.experiments.verify import verify_sweep
@@ -27,7 +28,7 @@ from metta.sweep.report.events import SweepEvent, TrialEnded, TrialPaused, Trial
 from metta.sweep.report.progress import Progress, advance
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Scheduler
-from metta.sweep.space import Choice, LogUniform, Uniform
+from metta.sweep.space import Choice, LogUniform, SearchSpace, Uniform
 from metta.sweep.store.entries import Event as Entry
 from metta.sweep.store.entries import StoredReport
 from metta.sweep.store.journal import Journal
@@ -703,3 +704,19 @@ def test_a_full_disk_ends_the_driver_and_loses_nothing(
     assert "sweep.ended" not in kinds(tmp_path / "full")
     result = sweep(tmp_path / "full", executor=one_worker).run(resume=True)
     assert table(result) == trials
+
+
+def test_another_repair_of_a_constraint_is_another_space() -> None:
+    def small(params: Params) -> bool:
+        return bool(params["x"] < 0.5)
+
+    def to_zero(params: Params) -> dict[str, float]:
+        return {"x": 0.0}
+
+    def to_half(params: Params) -> dict[str, float]:
+        return {"x": params["x"] / 2}
+
+    space = SearchSpace({"x": Uniform(0, 1)})
+    plans = [_space(space.require(small, repair=repair)) for repair in (to_zero, to_half, None)]
+    assert plans[0] != plans[1] != plans[2] != plans[0]
+    assert plans[0] == _space(space.require(small, repair=to_zero))

@@ -303,6 +303,18 @@ def test_a_replay_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatc
     check_observations_only(state)
 
 
+@pytest.mark.parametrize("sampler", ["QMC", "TPE"])
+def test_what_a_sampler_keeps_missing_is_drawn_at_random(sampler: str) -> None:
+    space = SearchSpace({"x": Uniform(0, 1)}).require(lambda params: params["x"] > 0.98)
+    optimizer = OptunaOptimizer(space, sampler=sampler, seed=0)
+    trials = optimizer.suggest(6)
+    assert all(trial.params["x"] > 0.98 for trial in trials)
+    assert len(optimizer._records) <= 6 * (replaying.MAX_REJECTED + 1)
+    impossible = OptunaOptimizer(SearchSpace({"x": Uniform(0, 1)}).require(lambda params: False), sampler=sampler)
+    with pytest.raises(UsageError, match="no configuration met"):
+        impossible.suggest(1)
+
+
 def test_constraints_reject_and_never_reach_the_driver() -> None:
     space = SearchSpace({"minibatch": Integer(1, 16), "batch": PowerOfTwo(8, 64)}).require(
         divides("minibatch", "batch")

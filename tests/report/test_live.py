@@ -17,7 +17,7 @@ from metta.sweep.report.events import (
     TrialReported,
     TrialStarted,
 )
-from metta.sweep.report.live import LineView, TerminalView, clock, live_view, region
+from metta.sweep.report.live import LineView, TerminalView, clock, live_view, region, summary
 from metta.sweep.report.progress import Best, Progress, advance
 
 PARAMS = {"trainer.learning_rate": 0.012345, "trainer.batch_size": 32}
@@ -35,6 +35,13 @@ STORY: list[SweepEvent] = [
     TrialEnded(8.0, 0, "completed", 9, 0.75),
     SweepEnded(10.0),
 ]
+
+
+def test_forks_are_more_trials_than_the_budget_counts() -> None:
+    ends = [TrialEnded(3.0, number, "completed", 1, 0.5) for number in range(3)]
+    begins = [TrialStarted(2.0, number, PARAMS) for number in range(3)]
+    progress = fold([SweepStarted(0.0, "digits", "score", maximize=True, trials=2), *begins, *ends])
+    assert summary(progress).startswith("3 trials, ")
 
 
 def fold(events: list[SweepEvent]) -> Progress:
