@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "metta" / "sweep"
 
 FLOORS: dict[int, tuple[str, ...]] = {
-    1: ("errors", "space", "trial", "goal", "registry", "redaction"),
+    1: ("errors", "space", "trial", "goal", "registry", "redaction", "tunable"),
     2: ("contracts", "store"),
     3: ("pipeline", "optimizers", "schedulers", "executors"),
     4: ("compiler",),
@@ -25,8 +25,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     6: ("experiments", "testing"),
     7: ("cli",),
 }
-"""`goal`, `registry` and `redaction` are values and tools that several rooms above share; `testing` puts experiments
-together and stands beside them."""
+"""`goal`, `registry`, `redaction` and `tunable` are values and tools that several rooms above share; `testing` puts
+experiments together and stands beside them."""
 
 # The facade names everything, and the seam is where `Pipeline.compile()` looks up the compiler above it.
 EXCEPTIONS = {"__init__.py", "pipeline/seam.py"}

@@ -406,6 +406,11 @@ class Trial:
             self._reports[:0] = self._unread()
             self._unread = None
 
+    @property
+    def reached(self) -> int:
+        """The step that this attempt has come to, counted as `report` counts; later ones may be known already."""
+        return self._step
+
     def report(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
         """Report the metrics of one step (one unit of resource).
 

@@ -26,14 +26,17 @@ from metta.sweep.optimizers import (
     BayesianOptimizer,
     EvolutionaryStrategy,
     GridOptimizer,
+    MultiFidelityOptimizer,
     NevergradOptimizer,
     OptunaOptimizer,
     ProteinOptimizer,
     RandomOptimizer,
     SobolOptimizer,
+    TransferOptimizer,
 )
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers import ASHAScheduler, AsynchronousScheduler, SynchronousBatchScheduler
+from metta.sweep.schedulers.allocation import AdaptiveBandit
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.schedulers.hyperband import HyperbandScheduler
 from metta.sweep.schedulers.median import MedianStoppingScheduler
@@ -41,7 +44,7 @@ from metta.sweep.schedulers.pb2 import PB2Scheduler
 from metta.sweep.schedulers.pbt import PBTScheduler
 from metta.sweep.schedulers.resource_aware import ResourceAwareScheduler
 from metta.sweep.space import Choice, LogUniform, Uniform
-from metta.sweep.trial import Resources, Trial
+from metta.sweep.trial import Observation, Resources, Result, Trial
 from tests.experiments.killed_objectives import STEPS, noted, streaming
 from tests.experiments.population_objectives import network
 
@@ -83,6 +86,10 @@ class Doubting(Scheduler):
         return Resources(cpus=1, time_limit=600)
 
 
+EARLIER = [
+    Observation(Trial({"x": x, "y": y, "kind": "two"}), Result(x - y)) for x, y in ((0.1, 0.1), (0.4, 0.01), (0.9, 0.5))
+]
+
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "random": RandomOptimizer,
     "tpe": lambda: OptunaOptimizer(sampler="TPE", n_startup_trials=4),
@@ -96,6 +103,8 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "nevergrad": lambda: NevergradOptimizer(algorithm="DE"),
     "evolution": lambda: EvolutionaryStrategy(population_size=4),
     "ax": lambda: AxOptimizer(initialization_budget=3),
+    "multi_fidelity": lambda: MultiFidelityOptimizer(initial_samples=3),
+    "transfer": lambda: TransferOptimizer(previous={"earlier": EARLIER}),
     "custom": Counting,
 }
 SCHEDULERS: dict[str, Callable[[], Scheduler]] = {
@@ -109,6 +118,7 @@ SCHEDULERS: dict[str, Callable[[], Scheduler]] = {
     "hyperband": lambda: HyperbandScheduler(max_resource=STEPS, eta=2),
     "median": lambda: MedianStoppingScheduler(min_trials=2, max_resource=STEPS),
     "resource-aware": lambda: ResourceAwareScheduler(max_resource=STEPS, queue_size=3),
+    "allocation": lambda: AdaptiveBandit(BUDGET, STEPS, 3),
     "custom": Doubting,
     "endless": AsynchronousScheduler,
 }

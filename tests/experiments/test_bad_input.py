@@ -12,6 +12,7 @@ from metta.sweep.errors import UsageError
 from metta.sweep.experiments import Budget, SweepExperiment
 from metta.sweep.optimizers import AxOptimizer, RandomOptimizer
 from metta.sweep.optimizers.base import Optimizer
+from metta.sweep.schedulers import ASHAScheduler
 from metta.sweep.space import Integer, LogUniform, SearchSpace, Uniform
 from metta.sweep.trial import Resources, Trial
 
@@ -79,6 +80,21 @@ def test_a_target(value: Any) -> None:
         ({"goal": 3}, "goal=3: expected"),
         ({"goal": {"a": "up"}}, "goal of 'a'"),
         ({"executor": 3}, "executor=3: expected an executor"),
+        (
+            {"optimizer": ASHAScheduler()},
+            r"optimizer=ASHAScheduler\(\) is a scheduler: write scheduler=ASHAScheduler\(\)$",
+        ),
+        (
+            {"optimizer": ASHAScheduler},
+            r"optimizer=ASHAScheduler is a scheduler: write scheduler=ASHAScheduler\(...\)$",
+        ),
+        ({"scheduler": RandomOptimizer(seed=1)}, r"is an optimizer: write optimizer=RandomOptimizer\(seed=1\)$"),
+        ({"scheduler": RandomOptimizer}, r"is an optimizer: write optimizer=RandomOptimizer\(...\)$"),
+        ({"optimizer": RandomOptimizer}, r"is a class: write optimizer=RandomOptimizer\(...\)$"),
+        ({"optimizer": "random"}, "optimizer='random': expected an Optimizer$"),
+        ({"optimizer": int}, "optimizer=int: expected an Optimizer$"),
+        ({"scheduler": 3}, "scheduler=3: expected a Scheduler$"),
+        ({"resources": RandomOptimizer()}, r"resources=RandomOptimizer\(\): expected a Resources$"),
         ({"resources": 4}, "resources=4: expected a Resources"),
         ({"store": 3}, "store=3: expected a folder"),
         ({"keep_checkpoints": "some"}, "keep_checkpoints"),
@@ -119,6 +135,11 @@ def test_more_than_there_is_ends_the_sweep() -> None:
     )
     with pytest.raises(UsageError, match="wants 10000 GPUs"):
         _ = sweep.run(budget=1).trials
+
+
+def test_the_nearest_head_of_a_path_is_named() -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'optimizer\.acquisition'"):
+        SweepExperiment(never, store=None).check_params(["optimiser.acquisition"])
 
 
 def test_an_optimizer_of_ones_own_needs_no_space() -> None:

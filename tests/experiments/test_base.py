@@ -85,6 +85,9 @@ def test_params_go_by_dot_path_and_leave_the_original_alone() -> None:
         ("trainer.facter", r"Doubling has no parameter 'facter' \(for 'trainer.facter'\): did you mean 'factor'"),
         ("network.widht", "Network has no parameter 'widht' .*did you mean 'width'"),
         ("zzz", "it has factor, network"),
+        ("netwrk.width", "did you mean 'network.width'"),
+        ("netwrk.widht", "did you mean 'network.widht'"),
+        ("networ.facter", "did you mean 'factor'"),
         ("_private", "has no parameter '_private'"),
     ],
 )

@@ -17,31 +17,42 @@ from metta.sweep.optimizers import (
     BayesianOptimizer,
     EvolutionaryStrategy,
     GridOptimizer,
+    MultiFidelityOptimizer,
     NevergradOptimizer,
     OptunaOptimizer,
     ProteinOptimizer,
     RandomOptimizer,
     SobolOptimizer,
+    TransferOptimizer,
 )
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers import (
     SCHEDULERS,
+    AdaptiveBandit,
     ASHAScheduler,
     AsynchronousScheduler,
     BatchScheduler,
+    EqualAllocation,
     HyperbandScheduler,
     MedianStoppingScheduler,
     PB2Scheduler,
     PBTScheduler,
+    ProportionalToPromise,
     ResourceAwareScheduler,
     SynchronousBatchScheduler,
 )
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.space import Choice, Integer, LogUniform, PowerOfTwo, SearchSpace, Uniform
-from metta.sweep.trial import TrialState
+from metta.sweep.trial import Observation, Result, Trial, TrialState
 from tests.experiments.matrix_objectives import STEPS, train
 
 BUDGET = 12
+
+EARLIER = [
+    Observation(Trial({"x": x, "y": y}), Result({"score": 1 - abs(x - 0.5), "latency": x}))
+    for x, y in ((0.1, 0.1), (0.4, 0.01), (0.6, 0.5), (0.9, 0.001))
+]
+"""What an earlier task has found, in a part of the spaces."""
 
 MAKE_OPTIMIZER: dict[str, Callable[[], Optimizer]] = {
     "random": RandomOptimizer,
@@ -53,6 +64,8 @@ MAKE_OPTIMIZER: dict[str, Callable[[], Optimizer]] = {
     "nevergrad": lambda: NevergradOptimizer(algorithm="DE"),
     "evolutionary_strategy": lambda: EvolutionaryStrategy(population_size=4),
     "ax": lambda: AxOptimizer(initialization_budget=3),
+    "multi_fidelity": lambda: MultiFidelityOptimizer(initial_samples=4),
+    "transfer": lambda: TransferOptimizer(previous={"earlier": EARLIER}),
 }
 
 MAKE_SCHEDULER: dict[str, Callable[[], Scheduler]] = {
@@ -70,6 +83,9 @@ MAKE_SCHEDULER: dict[str, Callable[[], Scheduler]] = {
     "pb2": lambda: PB2Scheduler(population_size=BUDGET, num_generations=2, max_resource=STEPS),
     "median_stopping": lambda: MedianStoppingScheduler(min_trials=2, max_resource=STEPS),
     "resource_aware": lambda: ResourceAwareScheduler(resource_attr="cost", max_concurrent_trials=2, max_resource=STEPS),
+    "equal_allocation": lambda: EqualAllocation(population=BUDGET, max_resource=STEPS, mean_resource=STEPS),
+    "proportional_to_promise": lambda: ProportionalToPromise(population=BUDGET, max_resource=STEPS, mean_resource=3),
+    "adaptive_bandit": lambda: AdaptiveBandit(population=BUDGET, max_resource=STEPS, mean_resource=3),
 }
 
 PLAIN = SearchSpace({"x": Uniform(0, 1), "y": LogUniform(1e-4, 1)})
@@ -111,6 +127,7 @@ def test_every_optimizer_and_scheduler_that_there_is_has_its_row() -> None:
     assert {name.partition(",")[0] for name in MAKE_SCHEDULER} == set(SCHEDULERS.names())
 
 
+@pytest.mark.filterwarnings("ignore:the previous task")  # it has searched a part of the space
 @pytest.mark.parametrize(("optimizer", "scheduler", "problem"), list(cells()))
 def test_every_cell_runs_to_its_end(optimizer: str, scheduler: str, problem: str, executor: LocalExecutor) -> None:
     space, goal = PROBLEMS[problem]

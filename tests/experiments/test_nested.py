@@ -115,23 +115,14 @@ def test_a_sweep_of_sweeps() -> None:
         scheduler=SynchronousBatchScheduler(batch_size=2),
         executor=lambda: LocalExecutor(max_workers=1),
         seed=3,
+        budget=4,
     )
-    outer = SweepExperiment(Budgeted(inner), executor=lambda: LocalExecutor(max_workers=2), seed=1)
+    outer = SweepExperiment(inner, executor=lambda: LocalExecutor(max_workers=2), seed=1)
     result = outer.run(budget=3)
     assert not result.failures, str(result)
     assert list(result.best_params) == ["scheduler.batch_size"]
     # The inner optimizer is random, so its batch size changes nothing.
-    assert {trial.score for trial in result.trials} == {inner.run(budget=4).best_score}
-
-
-class Budgeted(SweepExperiment):
-    """A sweep that runs four trials when it is itself a trial."""
-
-    def __init__(self, template: SweepExperiment) -> None:
-        self.__dict__.update(template.__dict__)
-
-    def evaluate(self, trial: Trial) -> float:
-        return self.with_params(trial.params).run(budget=4).best_score
+    assert {trial.score for trial in result.trials} == {inner.run().best_score}
 
 
 def test_the_types_are_right_awaited_and_not() -> None:

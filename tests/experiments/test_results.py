@@ -53,6 +53,15 @@ def test_the_front_is_what_no_other_trial_beats_at_the_largest_resource() -> Non
     assert [trial.id for trial in found.pareto_front] == [0, 1, 4]
 
 
+def test_the_table_of_several_objectives_names_them_and_counts_the_front() -> None:
+    found = result(pair(0, 0.9, 5.0), pair(1, 0.8, 1.0), pair(2, 0.8, 2.0), goal=TWO)
+    told = "Pareto front (maximize accuracy, minimize latency): 2 trials"
+    assert told in str(found).splitlines()
+    assert f"<p>{told}</p>" in found._repr_html_()
+    assert "Pareto" not in str(result(trial(0, 1.0)))
+    assert "latency): 0 trials" in str(result(goal=TWO))
+
+
 def test_with_one_objective_the_front_is_the_best_trial_and_its_equals() -> None:
     found = result(trial(0, 1.0), trial(1, 3.0), trial(2, 3.0), trial(3, 9.0, state=TrialState.FAILED))
     assert [trial.id for trial in found.pareto_front] == [1, 2]

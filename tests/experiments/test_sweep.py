@@ -525,6 +525,21 @@ def test_an_optimizer_that_suggests_no_trials_is_told(given: Any, told: str, exe
         _ = sweep(asynchronous, optimizer=Careless(), executor=executor).run(budget=1).best_score
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("allocate_resources", r"gave \{'gpus': 1\}: it has to return Resources, such as Resources\(cpus=2, gpus=1\)"),
+        ("next", r"gave \{'gpus': 1\}: expected a Launch, Resume, Fork, Prune, Wait or Done"),
+        ("on_report", r"gave \{'gpus': 1\}: expected a Verdict, such as CONTINUE"),
+        ("next_start", r"gave \{'gpus': 1\}: expected one of the waiting \[0\]"),
+    ],
+)
+def test_a_scheduler_that_answers_something_else_is_told(method: str, told: str, executor: LocalExecutor) -> None:
+    careless = type("Careless", (Scheduler,), {method: lambda *_: {"gpus": 1}})
+    with pytest.raises(UsageError, match=rf"Careless\.{method} {told}"):
+        _ = sweep(asynchronous, scheduler=careless(), executor=executor).run(budget=1).best_score
+
+
 def test_an_attribute_error_of_an_optimizer_is_what_is_raised(executor: LocalExecutor) -> None:
     class Unfinished(RandomOptimizer):
         def suggest(self, n: int) -> list[Trial]:

@@ -369,6 +369,12 @@ def test_every_acquisition_proposes(acquisition: str) -> None:
         ({"objectives": ["acc", "cost"], "goal": {"ac": "maximize"}}, "no objective 'ac': did you mean 'acc'"),
         ({"objective_thresholds": {"a": math.inf}}, r"objective_thresholds\['a'\]=inf: expected a finite number"),
         ({"objective_thresholds": {"a": 1}, "goal": "maximize"}, "objective_thresholds are for several objectives"),
+        ({"objective_thresholds": {"a": 1}}, "objective_thresholds are for several objectives"),
+        ({"objective_thresholds": {"a": 1}, "objectives": ["a"]}, "objective_thresholds are for several objectives"),
+        (
+            {"objective_thresholds": {"c": 1}, "objectives": ["a", "b"]},
+            "there is no objective 'c': the objectives are a, b",
+        ),
         (
             {"objective_thresholds": {"al": 1}, "goal": {"all": "maximize", "b": "maximize"}},
             "there is no objective 'al': did you mean 'all'",
@@ -381,9 +387,6 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_what_does_not_fit_the_experiment_s_goal_is_found_when_it_is_bound() -> None:
-    searching = AxOptimizer(SPACE, objectives=["a", "b"], objective_thresholds={"c": 1})
-    with pytest.raises(UsageError, match="there is no objective 'c': the objectives are a, b"):
-        searching.bind(goal={"a": "maximize", "b": "minimize"})
     with pytest.raises(UsageError, match="goal: there is no objective 'score'"):
         AxOptimizer(SPACE, objectives=["a", "b"]).bind(goal={"score": "maximize"})
     with pytest.raises(UsageError, match="say it once, or the same on both"):

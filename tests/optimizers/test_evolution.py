@@ -6,6 +6,7 @@ import pytest
 
 from metta.sweep.errors import UsageError
 from metta.sweep.optimizers.evolution import EvolutionaryStrategy
+from metta.sweep.optimizers.nevergrad import NevergradOptimizer
 from metta.sweep.space import Choice, Integer, Uniform
 
 SPACE = {"x": Uniform(-1, 1), "y": Uniform(-1, 1), "z": Uniform(-1, 1)}
@@ -56,3 +57,22 @@ def test_as_a_meta_optimizer_it_searches_whole_numbers_and_choices() -> None:
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         EvolutionaryStrategy(SPACE, **arguments)
+
+
+@pytest.mark.parametrize("population_size", [None, 6])
+def test_one_parameter_alone_is_searched_too(population_size: int | None) -> None:
+    searching = EvolutionaryStrategy({"x": Uniform(-1, 1)}, population_size=population_size, seed=1, goal="minimize")
+    losses = []
+    for _ in range(40):
+        (trial,) = searching.suggest(1)
+        losses.append(sphere(trial.params))
+        searching.observe(trial, losses[-1])
+    assert min(losses) < 0.001
+
+
+def test_what_an_algorithm_lacks_is_told() -> None:
+    searching = NevergradOptimizer({"x": Uniform(-1, 1)}, algorithm="CMA", seed=1)
+    with pytest.raises(UsageError, match=r"'CMA' cannot search 1 parameters: .*fcmaes"):
+        searching.suggest(1)
+    # Another search of this process is none the worse for it.
+    assert NevergradOptimizer(SPACE, algorithm="CMA", seed=1).suggest(1)

@@ -8,6 +8,7 @@ import threading
 import pytest
 from rich.console import Console
 
+from metta.sweep.goal import Objectives
 from metta.sweep.report.events import (
     SweepEnded,
     SweepEvent,
@@ -22,7 +23,7 @@ from metta.sweep.report.progress import Best, Progress, advance
 
 PARAMS = {"trainer.learning_rate": 0.012345, "trainer.batch_size": 32}
 STORY: list[SweepEvent] = [
-    SweepStarted(0.0, "digits", "score", maximize=True, trials=4),
+    SweepStarted(0.0, "digits", Objectives(), trials=4),
     TrialStarted(1.0, 0, PARAMS, until=3),
     TrialStarted(1.0, 1, PARAMS, until=3),
     TrialReported(2.0, 0, 1, 0.5),
@@ -40,7 +41,7 @@ STORY: list[SweepEvent] = [
 def test_forks_are_more_trials_than_the_budget_counts() -> None:
     ends = [TrialEnded(3.0, number, "completed", 1, 0.5) for number in range(3)]
     begins = [TrialStarted(2.0, number, PARAMS) for number in range(3)]
-    progress = fold([SweepStarted(0.0, "digits", "score", maximize=True, trials=2), *begins, *ends])
+    progress = fold([SweepStarted(0.0, "digits", Objectives(), trials=2), *begins, *ends])
     assert summary(progress).startswith("3 trials, ")
 
 
@@ -68,7 +69,7 @@ def test_a_paused_trial_that_is_pruned_leaves_the_paused() -> None:
 
 
 def test_minimizing_takes_the_lowest() -> None:
-    start = SweepStarted(0.0, "digits", "loss", maximize=False)
+    start = SweepStarted(0.0, "digits", Objectives(("loss",), ("minimize",)))
     end = fold([start, TrialReported(1.0, 0, 1, 2.0), TrialReported(1.0, 1, 1, 1.0), TrialReported(1.0, 2, 1, 3.0)])
     assert end.best == Best(1.0, trial=1, step=1)
 
@@ -78,7 +79,7 @@ def test_time_left_goes_on_at_the_pace_so_far() -> None:
     assert (start.fraction, start.seconds_left) == (0.0, None)
     half = fold(STORY[:8])
     assert (half.fraction, half.seconds_left) == (0.5, 5.0)
-    timed = fold([SweepStarted(0.0, "t", "score", maximize=True, max_seconds=40), SweepEnded(10.0)])
+    timed = fold([SweepStarted(0.0, "t", Objectives(), max_seconds=40), SweepEnded(10.0)])
     assert timed.fraction == 0.25
 
 
@@ -115,7 +116,7 @@ def test_a_silent_sweep_is_summarized_by_the_clock() -> None:
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_the_region_is_bounded(width: int) -> None:
-    events: list[SweepEvent] = [SweepStarted(0.0, "a very long name " * 5, "validation.score", maximize=True)]
+    events: list[SweepEvent] = [SweepStarted(0.0, "a very long name " * 5, Objectives(("validation.score",)))]
     events += [TrialStarted(1.0, number, PARAMS, until=100) for number in range(30)]
     events += [TrialEnded(2.0, n, "failed", 0, None, f"reason_{n}_{'x' * 30}") for n in range(10)]
     console = Console(file=io.StringIO(), width=width, record=True)
@@ -145,6 +146,53 @@ def test_the_terminal_view_draws_and_stops() -> None:
 
 def test_the_view_suits_the_stream() -> None:
     assert isinstance(live_view(io.StringIO()), LineView)
+
+
+TWO: list[SweepEvent] = [
+    SweepStarted(0.0, "nets", Objectives(("accuracy", "latency"), ("maximize", "minimize")), trials=5),
+    *(TrialStarted(1.0, number, {"x": number}) for number in range(5)),
+    TrialReported(2.0, 0, 1, {"accuracy": 0.99, "latency": 0.5}),  # at an earlier step than the others
+    TrialReported(2.0, 0, 2, {"accuracy": 0.5, "latency": 10.0}),
+    TrialEnded(2.0, 0, "completed", 2, {"accuracy": 0.5, "latency": 10.0}),
+    TrialReported(3.0, 1, 2, {"accuracy": 0.75, "latency": 10.0}),  # beats trial 0
+    TrialReported(3.0, 2, 2, {"accuracy": 0.625, "latency": 5.0}),
+    TrialEnded(3.0, 2, "completed", 2, {"accuracy": 0.625, "latency": 5.0}),
+    TrialReported(4.0, 3, 2, {"accuracy": 0.625, "latency": 20.0}),  # beaten
+    TrialEnded(4.0, 3, "completed", 2, {"accuracy": 0.625, "latency": 20.0}),
+    TrialReported(5.0, 4, 2, {"accuracy": float("nan"), "latency": 1.0}),
+    TrialReported(6.0, 2, 2, {"accuracy": 0.625, "latency": 5.0}),  # told again
+]
+
+
+def test_several_objectives_have_a_front_and_no_best() -> None:
+    end = fold(TWO)
+    assert end.best is None
+    assert sorted(end.front.trials) == [1, 2]
+    assert (end.front.trials[1], end.front.step) == ((-0.75, 10.0), 2)
+
+
+def test_lines_of_several_objectives_name_all_of_them() -> None:
+    stream = io.StringIO()
+    with LineView(stream) as view:
+        for event in [*TWO, SweepEnded(7.0)]:
+            view(event)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == '[0:00] sweep "nets" started: maximize accuracy, minimize latency, 5 trials'
+    assert lines[7:] == [
+        "[0:03] trial 2 completed at 2, accuracy 0.625, latency 5 (Pareto front)",
+        "[0:04] trial 3 completed at 2, accuracy 0.625, latency 20",
+        "[0:07] sweep finished: 3/5 trials, Pareto front: 2 trials, running 2, completed 3",
+    ]
+    before = summary(fold(TWO[:6]))
+    assert "no score yet" in before
+
+
+def test_the_region_of_several_objectives() -> None:
+    console = Console(file=io.StringIO(), width=80, record=True)
+    console.print(region(fold(TWO), 80))
+    text = console.export_text()
+    for part in ("Pareto front: 2 trials", "step 2         accuracy 0.75, latency 10", "accuracy nan, latency 1"):
+        assert part in text
 
 
 def test_clock() -> None:

@@ -55,6 +55,8 @@ def test_the_rungs_of_the_defaults() -> None:
         ({"max_epochs": 243, "grace_period": 1}, (1, 3, 9, 27, 81, 243)),
         ({"max_epochs": 9, "reduction_factor": 4, "grace_period": 2}, (2, 8, 9)),
         ({"max_epochs": 10}, (10,)),
+        ({"max_resource": 9}, (9,)),
+        ({"max_t": 11}, (10, 11)),
         ({"max_resource": 64, "reduction_factor": 2, "grace_period": 16}, (16, 32, 64)),
     ],
 )
@@ -66,10 +68,14 @@ def test_rungs(arguments: dict[str, int], rungs: tuple[int, ...]) -> None:
     ("arguments", "message"),
     [
         ({"grace_period": 200}, "grace_period=200 is above max_epochs=100"),
+        ({"grace_period": 10, "max_resource": 9}, "grace_period=10 is above max_resource=9"),
+        ({"grace_period": 10, "max_t": 9}, "grace_period=10 is above max_t=9"),
+        ({"max_t": 0}, "^max_t=0: expected a whole number, at least 1"),
+        ({"max_resource": 2.5}, "^max_resource=2.5: expected a whole number"),
         ({"reduction_factor": 1}, "reduction_factor=1: expected a whole number, at least 2"),
         ({"brackets": 5}, "make at most 4 brackets"),
         ({"mode": "promote"}, "expected one of 'promotion', 'stopping'"),
-        ({"max_epochs": 0}, "max_epochs=0|max_resource=0"),
+        ({"max_epochs": 0}, "^max_epochs=0: expected"),
         ({"max_epochs": 10, "max_t": 20}, "are names for one argument"),
     ],
 )

@@ -279,3 +279,32 @@ def test_adapt_reports_what_is_inactive_here() -> None:
     adapted = SearchSpace(CONDITIONAL).adapt({"model_type": "cnn", "transformer.heads": 5, "lr": 0.01})
     assert adapted.dropped == ("transformer.heads",)
     assert adapted.filled == ("cnn.layers",)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (
+            (0.1, 1),
+            r"\(0\.1, 1\) is taken as a fixed value.*write Uniform\(0\.1, 1\) or Choice\(\[0\.1, 1\]\) to search",
+        ),
+        ([1, 8], r"write Integer\(1, 8\) or Choice\(\[1, 8\]\) to search it, Constant\(\[1, 8\]\) to keep it"),
+        ([8, 1], r"write Choice\(\[8, 1\]\) to search it"),
+        ([16, 32, 64], r"write Choice\(\[16, 32, 64\]\) to search it"),
+        (("adam", "sgd"), r"write Choice\(\['adam', 'sgd'\]\) to search it"),
+    ],
+)
+def test_a_fixed_value_that_looks_like_a_range_or_choices_is_told(value: object, meant: str) -> None:
+    with pytest.warns(UserWarning, match=f"'lr': .*{meant}") as told:
+        space = SearchSpace({"lr": value, "x": Uniform(0, 1)})
+    assert [warning.filename for warning in told] == [__file__]
+    assert space["lr"] == Constant(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["adam", 3, 0.5, True, None, [], [True, False], [[1, 2]], {"a": [1, 2]}, Constant([1, 2])]
+)
+def test_other_fixed_values_stay_silent(value: object) -> None:
+    space = SearchSpace({"lr": value})
+    assert SearchSpace.from_json(space.to_json()) == space  # warnings are errors
+    assert space.require(lambda params: True)["lr"] == space["lr"]

@@ -41,7 +41,11 @@ CASES = sorted((ROOT / "tests" / "pipeline" / "cases").glob("*.py"))
 
 # Right, and still a deprecated overload: settings in a through, where a misspelt hook looks the same, and hooks in
 # dictionaries without annotation.
-ADVICE = {("settings.py", "good"), ("settings.py", "good_open_keywords")}
+ADVICE = {
+    ("settings.py", "good"),
+    ("settings.py", "good_open_keywords"),
+    ("hybrid_experiment.py", "HybridExperiment"),
+}
 
 # D: found at definition time only; S: statically only.
 _MARK = re.compile(r"#\s*[EDS]\b:?\s*(\d*)")

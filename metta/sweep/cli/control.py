@@ -19,6 +19,7 @@ from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import show_json
 from metta.sweep.errors import RefusedError, UsageError
 from metta.sweep.store.lock import holder
+from metta.sweep.store.nested import top_run
 from metta.sweep.store.process import Process
 from metta.sweep.store.run import RunInfo, RunStatus, read_info
 from metta.sweep.store.runs import Store, tree_size
@@ -37,7 +38,7 @@ def cancel_run(text: str, *, store: str | None, as_json: bool) -> int:
 
     Raises:
         UsageError: there is no such run.
-        RefusedError: its driver is on another machine, or it is not ours to stop.
+        RefusedError: its driver is on another machine, or it is not ours to stop, or drives more than this run.
     """
     info = Store.at(store).find(text)
     told, code = _cancelled(info)
@@ -52,6 +53,8 @@ def _cancelled(info: RunInfo) -> tuple[str, int]:
     held = holder(info.folder)
     if held is None or not held.alive:
         return f"run {info.id} is not running: it is {info.status.value}", 0
+    if (top := top_run(info.folder)) is not None:
+        raise RefusedError(f"run {info.id} is a part of run {top.name}, whose driver has it: cancel that one")
     process, here = held.process, Process.current()
     if process is None:
         raise RefusedError(f"run {info.id} is held by a process that did not sign its lock: stop it by hand")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import show_json
-from metta.sweep.errors import MettaSweepError, UsageError
+from metta.sweep.errors import MettaSweepError, StorageError, UsageError
 from metta.sweep.experiments.verify import verify_sweep
 from metta.sweep.store.doctor import Finding, Severity, examine
+from metta.sweep.store.nested import runs_below
 from metta.sweep.store.run import Run, RunStatus, is_run, read_info
 from metta.sweep.store.runs import Store
 
@@ -50,10 +53,12 @@ def _folder(text: str | None, store: str | None) -> Path:
     return place.find(text).folder
 
 
-def _runs(folder: Path) -> list[Path]:
-    if is_run(folder):
-        return [folder]
-    return [info.folder for info in Store(folder).all()]
+def _runs(folder: Path) -> Iterator[Path]:
+    """The run or those of the store, with what they have started."""
+    for top in [folder] if is_run(folder) else [info.folder for info in Store(folder).all()]:
+        yield top
+        with contextlib.suppress(StorageError):  # the examination has told it
+            yield from runs_below(top)
 
 
 def _replayed(folder: Path) -> list[Finding]:

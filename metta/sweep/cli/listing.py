@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,11 +12,12 @@ import click
 
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import duration, show_json, table
-from metta.sweep.errors import MettaSweepError
+from metta.sweep.errors import MettaSweepError, StorageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
 from metta.sweep.report.live import number_text, shorten
 from metta.sweep.report.pipeline_status import pipeline_status
+from metta.sweep.store.nested import runs_below
 from metta.sweep.store.run import Run, RunInfo, RunStatus
 from metta.sweep.store.runs import Store
 
@@ -36,6 +37,7 @@ class Row:
         total: how many trials there will be; None where nothing says.
         best: the best score of a sweep with one objective, None where that would take too long to find out.
         age: seconds since it was started.
+        below: how many runs it has started, and these, and so on.
     """
 
     info: RunInfo
@@ -43,6 +45,7 @@ class Row:
     total: int | None
     best: float | None
     age: float | None
+    below: int = 0
 
     @property
     def progress(self) -> str:
@@ -72,15 +75,17 @@ def list_runs(store: str | None, *, last: int | None, as_json: bool) -> None:
     place = Store.at(store)
     found = place.all()
     shown = found if last is None else found[:last]
-    rows = [row_of(info, time.time()) for info in shown]
+    rows = [replace(row_of(info, time.time()), below=_below(info)) for info in shown]
     if as_json:
         show_json([_json(row) for row in rows])
         return
     if not rows:
         show(f"no runs in {place.folder}")
         return
-    lines = [[*_cells(row)] for row in rows]
-    show(table(["run", "kind", "status", "progress", "best", "age"], lines))
+    has_nested = any(row.below for row in rows)
+    lines = [[*_cells(row), *([str(row.below or "-")] if has_nested else [])] for row in rows]
+    head = ["run", "kind", "status", "progress", "best", "age", *(["nested"] if has_nested else [])]
+    show(table(head, lines))
     for row in rows:
         if row.info.problem:
             click.echo(f"{row.info.id} is damaged: {shorten(row.info.problem, 200)}", err=True)
@@ -134,6 +139,13 @@ def _sweep_row(run: Run, age: float | None) -> Row:
     return Row(run.info, counts, started.data["budget"].get("trials"), best, age)
 
 
+def _below(info: RunInfo) -> int:
+    try:
+        return sum(1 for _ in runs_below(info.folder))
+    except StorageError:
+        return 0  # the list is to be there; `doctor` says so
+
+
 def _age(info: RunInfo, now: float) -> float | None:
     try:
         return max(0.0, now - datetime.fromisoformat(info.created).timestamp())
@@ -160,5 +172,6 @@ def _json(row: Row) -> dict[str, Any]:
         "total": row.total,
         "best": row.best,
         "age_seconds": row.age,
+        "nested": row.below,
         "problem": info.problem or None,
     }

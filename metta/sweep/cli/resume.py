@@ -16,6 +16,7 @@ from metta.sweep.compiler.load import split_spec
 from metta.sweep.errors import DamagedError, UsageError
 from metta.sweep.runtime.history import History
 from metta.sweep.store.manifest import MANIFEST_FILE
+from metta.sweep.store.nested import top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus, read_json
 from metta.sweep.store.runs import Store
 
@@ -93,8 +94,8 @@ def _store_of(info: RunInfo) -> Store:
     store = runs.parent
     if runs.name != "runs":
         raise UsageError(f"{info.folder} lies in no store (expected STORE/runs/{info.id}): move it into one")
-    if store.parent.name == "children":
-        raise UsageError(f"run {info.id} is a part of run {store.parent.parent.name}: resume that one")
+    if (top := top_run(info.folder)) is not None:
+        raise UsageError(f"run {info.id} is a part of run {top.name}: resume that one, and it goes on with it")
     return Store(store)
 
 

@@ -115,6 +115,11 @@ def _of_experiment(target: ExperimentTarget, budget: int | None) -> dict[str, An
         "space": {path: repr(distribution) for path, distribution in known.items()},
         "optimizer": type(sweep.optimizer).__name__,
         "scheduler": type(sweep.scheduler).__name__,
-        "executor": getattr(sweep.executor, "__name__", type(sweep.executor).__name__),
-        "budget": str(budget or sweep.scheduler.natural_budget or "the default"),
+        "executor": _executor_name(sweep.executor),
+        "budget": str(budget or sweep.budget or sweep.scheduler.natural_budget or "the default"),
     }
+
+
+def _executor_name(executor: object) -> str:
+    """What `--dry-run` calls it; without one at the top it is the local one."""
+    return "LocalExecutor" if executor is None else str(getattr(executor, "__name__", type(executor).__name__))

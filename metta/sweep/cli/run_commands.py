@@ -22,7 +22,10 @@ def _complete_run(_context: click.Context, _parameter: click.Parameter, incomple
 
 
 def _run(name: str = "run", **settings: Any) -> Callable[[F], F]:
-    """The argument RUN: an id, a name (the newest run of it), the beginning of an id, or a path."""
+    """The argument RUN: an id, a name (the newest run of it), the beginning of an id, or a path.
+
+    RUN/3 is the run that trial 3 of RUN has started, RUN/NAME one of that name.
+    """
     return click.argument(name, metavar="RUN", shell_complete=_complete_run, **settings)
 
 
@@ -144,6 +147,26 @@ def status_command(run: str, store: str | None, watch: bool, as_json: bool) -> N
     tell_status(run, store=store, watch=watch, as_json=as_json)
 
 
+@click.command("tree", short_help="A run with all the runs that it has started.")
+@_run()
+@_STORE
+@click.option("--format", "format", metavar="FORMAT", help="text (default), json, dot, mermaid, svg, png or pdf.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write: by default text to standard output, a picture to <run>.<format>; - is standard output.",
+)
+def tree_command(run: str, store: str | None, format: str | None, output: str | None) -> None:
+    """Draw RUN and what it has started: which stage or trial started what, how it stands, and what it has cost.
+
+    Steps and time are summed over the leaves: the trials and stages that have done the work themselves.
+    """
+    from metta.sweep.cli.tree import show_tree
+
+    show_tree(run, store=store, format=format, output=output)
+
+
 @click.command("logs", short_help="What trials and stages have printed.")
 @click.argument("run", metavar="RUN[/STAGE[/TRIAL]]", shell_complete=_complete_run)
 @_STORE
@@ -219,6 +242,7 @@ COMMANDS: tuple[click.Command, ...] = (
     resume_command,
     ls_command,
     status_command,
+    tree_command,
     logs_command,
     cancel_command,
     rm_command,

@@ -13,17 +13,22 @@ from metta.sweep.cli.origin import read_origin
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import duration, jsonable, show_json, table, user_traceback
 from metta.sweep.cli.sweep_text import status_json, status_lines
-from metta.sweep.errors import DamagedError
+from metta.sweep.errors import DamagedError, StorageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
+from metta.sweep.experiments.tree.drawing import to_text
+from metta.sweep.experiments.tree.run_tree import RunTree, run_tree
 from metta.sweep.report.live import shorten
 from metta.sweep.report.pipeline_status import PipelineStatus, StageState, pipeline_status
 from metta.sweep.store.lock import holder
+from metta.sweep.store.nested import child_runs, top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus
 from metta.sweep.store.runs import Store
 
 WATCH_SECONDS: Final = 2.0
 ERROR_WIDTH: Final = 60
+MOST_NESTED: Final = 30
+"""Lines about the runs that it has started."""
 
 
 def tell_status(text: str, *, store: str | None, watch: bool, as_json: bool) -> None:
@@ -35,31 +40,46 @@ def tell_status(text: str, *, store: str | None, watch: bool, as_json: bool) -> 
     """
     place = Store.at(store)
     seq = -1
+    below: RunTree | None = None
     while True:
         info = place.find(text)
         if info.status is RunStatus.DAMAGED:
             raise DamagedError(f"{info.problem}: `metta-sweep doctor {info.folder}` says more", path=str(info.folder))
+        before, below = below, _tree(info, below)
         with Run.open(info.folder, write=False) as run:
             now = run.journal.last_seq
-            if now != seq:
+            if now != seq or below != before:
                 seq = now
-                _tell(run, as_json=as_json, clear=watch)
+                _tell(run, below, as_json=as_json, clear=watch)
         if not watch or info.status is not RunStatus.RUNNING:
             return
         time.sleep(WATCH_SECONDS)
 
 
-def _tell(run: Run, *, as_json: bool, clear: bool) -> None:
+def _tree(info: RunInfo, known: RunTree | None) -> RunTree | None:
+    """The runs that it has started; None where there are none."""
+    try:
+        has_children = next(child_runs(info.folder), None) is not None
+    except StorageError:
+        return None  # `doctor` says so
+    return run_tree(info.folder, known=known) if has_children else None
+
+
+def _tell(run: Run, below: RunTree | None, *, as_json: bool, clear: bool) -> None:
     if as_json:
-        show_json(run_json(run))
+        show_json(run_json(run, below))
         return
     if clear and sys.stdout.isatty():
         click.clear()
-    show("\n".join(run_lines(run)))
+    show("\n".join(run_lines(run, below)))
 
 
-def run_json(run: Run) -> dict[str, Any]:
-    """Where a run stands, as JSON values."""
+def run_json(run: Run, below: RunTree | None = None) -> dict[str, Any]:
+    """Where a run stands, as JSON values.
+
+    Args:
+        below: its tree, if it has started runs.
+    """
     info = run.info
     head = {"run": info.id, "name": info.name, "kind": info.kind, "folder": info.folder, "created": info.created}
     if info.kind == "sweep":
@@ -74,18 +94,28 @@ def run_json(run: Run) -> dict[str, Any]:
             "failure": status.failure,
         }
     found: dict[str, Any] = jsonable({**head, **rest})
-    return found
+    children = () if below is None else below.children
+    return {**found, "children": [child.to_json() for child in children]}
 
 
-def run_lines(run: Run) -> list[str]:
+def run_lines(run: Run, below: RunTree | None = None) -> list[str]:
     """The same for people."""
     info = run.info
+    nested = [] if below is None else _nested(below)
     if info.kind == "sweep":
         has_begun = next(run.journal.events(kinds={STARTED}), None) is not None
         lines = status_lines(sweep_status(run)) if has_begun else ["it has not begun"]
-        return [*_head(info, info.status), *lines, *_next_command(info, info.status)]
+        return [*_head(info, info.status), *lines, *nested, *_next_command(info, info.status)]
     status = pipeline_status(run)
-    return [*_head(info, status.status), *_stages(status), *_why(status), *_next_command(info, status.status)]
+    return [*_head(info, status.status), *_stages(status), *nested, *_why(status), *_next_command(info, status.status)]
+
+
+def _nested(tree: RunTree) -> list[str]:
+    """The runs that it has started, as many as fit on a page."""
+    lines = to_text(tree).splitlines()
+    if len(lines) <= MOST_NESTED:
+        return ["", *lines]
+    return ["", *lines[:MOST_NESTED], f"and more: metta-sweep tree {tree.id}"]
 
 
 def _head(info: RunInfo, status: RunStatus) -> list[str]:
@@ -121,6 +151,8 @@ def _why(status: PipelineStatus) -> list[str]:
 def _next_command(info: RunInfo, status: RunStatus) -> list[str]:
     if status in (RunStatus.COMPLETED, RunStatus.RUNNING):
         return []
+    if (top := top_run(info.folder)) is not None:
+        return ["", f"it is a part of {top.name}; go on with: metta-sweep resume {top.name}"]
     origin = read_origin(info.folder)
     what = "" if origin is not None else " FILE:NAME"
     return ["", f"go on with: metta-sweep resume {info.id}{what}"]

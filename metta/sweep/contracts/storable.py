@@ -28,6 +28,8 @@ _BY_NAME = frozenset(
         "uuid.UUID",
         "numpy.ndarray",
         "torch.Tensor",
+        "metta.sweep.trial.Trial",
+        "metta.sweep.trial.Result",
     }
 )
 _PATH_MODULES = ("pathlib", "pathlib._local")

@@ -144,6 +144,7 @@ class Failed:
         exception: the exception itself, where it could travel.
         log: the tail of the task's output.
         seconds: since `Started`; 0.0 without one.
+        used: what the leaves below a trial in the driver have used, as metrics; None for a task of a worker.
     """
 
     token: str
@@ -153,6 +154,7 @@ class Failed:
     exception: BaseException | None = None
     log: str = ""
     seconds: float = 0.0
+    used: Mapping[str, float] | None = None
 
 
 Event: TypeAlias = Started | Reported | StateSaved | Logged | Finished | Failed

@@ -45,6 +45,50 @@ class Link:
         return read_frame(self._stream)
 
 
+class SavedStates:
+    """The files of a trial's states, as one attempt sees them: one may be pending until a report commits it."""
+
+    def __init__(self, settings: ChannelSettings) -> None:
+        self._settings = settings
+        self._pending: Path | None = None
+        self._newest = settings.restore
+        restored = settings.restore
+        self._kept = [restored] if restored is not None and restored.parent == settings.folder else []
+
+    @property
+    def folder(self) -> Path:
+        """The trial's folder."""
+        return self._settings.folder
+
+    def save(self, state: object) -> None:
+        """Write the state beside the committed ones."""
+        pending = self._settings.folder / f"pending-{os.getpid()}{_SUFFIX}"
+        write_state(pending, state)
+        self._pending = pending
+
+    def load(self) -> Saved | None:
+        """The state saved last, by this attempt or by the one it goes on from."""
+        if self._pending is not None:
+            return Saved(read_state(self._pending), None)
+        if self._newest is None:
+            return None
+        return Saved(read_state(self._newest), step_of(self._newest))
+
+    def commit(self, step: int) -> Path | None:
+        """Give the pending state the name of its step; its file, or None where nothing is pending."""
+        if self._pending is None:
+            return None
+        path = state_path(self._settings.folder, step)
+        replace_durably(self._pending, path)
+        self._pending = None
+        self._newest = path
+        self._kept = [kept for kept in self._kept if kept != path] + [path]
+        while len(self._kept) > max(1, self._settings.keep):
+            with suppress(FileNotFoundError):
+                self._kept.pop(0).unlink()
+        return path
+
+
 class PipeChannel:
     """A `TrialChannel` whose other end is the driver.
 
@@ -54,15 +98,16 @@ class PipeChannel:
 
     def __init__(self, link: Link, settings: ChannelSettings) -> None:
         self._link = link
-        self._settings = settings
+        self._states = SavedStates(settings)
         self._lock = threading.RLock()
         self._reports = 0
         self._judged = 0
         self._answer = Answer.CONTINUE
-        self._pending: Path | None = None
-        self._newest = settings.restore
-        restored = settings.restore
-        self._kept = [restored] if restored is not None and restored.parent == settings.folder else []
+
+    @property
+    def folder(self) -> Path:
+        """The trial's folder."""
+        return self._states.folder
 
     @property
     def answer(self) -> Answer:
@@ -94,38 +139,22 @@ class PipeChannel:
     def save(self, state: object) -> None:
         """Write the state beside the committed ones; the next report commits it."""
         with self._lock:
-            pending = self._settings.folder / f"pending-{os.getpid()}{_SUFFIX}"
-            write_state(pending, state)
-            self._pending = pending
+            self._states.save(state)
 
     def load(self) -> Saved | None:
         """The state saved last, by this attempt or by the one it goes on from."""
         with self._lock:
-            if self._pending is not None:
-                return Saved(read_state(self._pending), None)
-            if self._newest is None:
-                return None
-            return Saved(read_state(self._newest), step_of(self._newest))
+            return self._states.load()
 
     def finish(self, step: int) -> None:
         """Commit a state that was saved after the last report, with the last step."""
         with self._lock:
-            if self._pending is not None:
-                self._link.send(self._commit(step))
+            self._link.send(self._commit(step))
 
     def _commit(self, step: int) -> bytes:
-        """Give the pending state the name of its step; the frame that tells the driver, or nothing."""
-        if self._pending is None:
-            return b""
-        path = state_path(self._settings.folder, step)
-        replace_durably(self._pending, path)
-        self._pending = None
-        self._newest = path
-        self._kept = [kept for kept in self._kept if kept != path] + [path]
-        while len(self._kept) > max(1, self._settings.keep):
-            with suppress(FileNotFoundError):
-                self._kept.pop(0).unlink()
-        return message(Kind.SAVED, step, os.fspath(path))
+        """Commit the pending state; the frame that tells the driver, or nothing."""
+        path = self._states.commit(step)
+        return b"" if path is None else message(Kind.SAVED, step, os.fspath(path))
 
 
 def state_path(folder: Path, step: int) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.base import Answer, ChannelSettings, Task
 from metta.sweep.executors.channel import PipeChannel
+from metta.sweep.executors.nest import NEST, Nest
 from metta.sweep.trial import MemoryChannel, Resources, Trial
 
 Objective = Callable[[Trial], Any]
@@ -48,6 +49,7 @@ def trial_task(
     timeout: float | None = None,
     resources: Resources | None = None,
     seed: int = 0,
+    run: Callable[..., Any] | None = None,
 ) -> Task:
     """The task that runs one attempt of a trial; its result is an `Outcome`.
 
@@ -62,13 +64,15 @@ def trial_task(
         timeout: seconds for the attempt.
         resources: what it needs.
         seed: what the objective reads as `trial.seed`.
+        run: what runs the objective: `run_objective`, or another function with its parameters.
     """
     travelling = copy.copy(trial)
+    travelling.reports = list(trial.reports)  # in the driver's own process it adds to them itself
     travelling.channel = MemoryChannel()  # the driver's own may hold locks and sockets
     travelling.seed = seed
     return Task(
         token=token,
-        fn=run_objective,
+        fn=run or run_objective,
         args=(objective, travelling),
         kwargs={"metric_key": metric_key},
         name=f"trial {trial.id}",
@@ -83,6 +87,7 @@ def run_objective(objective: Objective, trial: Trial, *, channel: PipeChannel, m
     """Run one attempt of a trial in this process. Raises whatever the objective raises."""
     trial.channel = channel
     IN_WORKER.set(True)
+    NEST.set(Nest(trial, channel.folder, slots=1))
     metrics = drive(objective, trial, metric_key)
     channel.finish(trial.step)
     return Outcome(metrics, trial.step, channel.answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,13 @@ from metta.sweep.executors.command import CommandTraining
 from metta.sweep.executors.objective import Objective
 from metta.sweep.experiments.aggregation import Aggregator
 from metta.sweep.experiments.base import Experiment
+from metta.sweep.experiments.budget import Budget
+from metta.sweep.experiments.nested.repeats import RepeatedNested
 from metta.sweep.experiments.repeats import Repeated, SeededExperiment
 from metta.sweep.goal import Direction, Goal, Objectives
 from metta.sweep.optimizers.base import Optimizer
-from metta.sweep.trial import Resources, Trial
+from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.trial import Observation, Resources, Trial
 
 if TYPE_CHECKING:
     from metta.sweep.space import SearchSpace
@@ -66,11 +69,24 @@ def checked_part(name: str, value: object, kind: type[Any]) -> Any:
         return value
     if isinstance(value, type) and issubclass(value, kind):
         raise UsageError(f"{name}={value.__name__} is a class: write {name}={value.__name__}(...)")
-    raise UsageError(f"{name}={value!r}: expected a {kind.__name__}")
+    given = value.__name__ if isinstance(value, type) else repr(value)
+    made = value if isinstance(value, type) else type(value)
+    for other in (Optimizer, Scheduler):
+        if kind in (Optimizer, Scheduler) and issubclass(made, other):
+            part = other.__name__.lower()
+            call = f"{given}(...)" if isinstance(value, type) else given
+            raise UsageError(f"{name}={given} is {_with_article(part)}: write {part}={call}")
+    raise UsageError(f"{name}={given}: expected {_with_article(kind.__name__)}")
 
 
-def checked_goal(goal: Goal | Mapping[str, Direction | None] | None, optimizer: Optimizer) -> Goal:
-    """`goal=`, by default the optimizer's own, else "maximize".
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
+
+
+def checked_goal(
+    goal: Goal | Mapping[str, Direction | None] | None, optimizer: Optimizer, base: Experiment[Any] | Objective
+) -> Goal:
+    """`goal=`, by default the optimizer's own, else that of the sweep that is searched, else "maximize".
 
     A metric without a direction, also one that only the optimizer names, is maximized, and named in a warning.
 
@@ -78,7 +94,9 @@ def checked_goal(goal: Goal | Mapping[str, Direction | None] | None, optimizer: 
         UsageError: it is no goal.
     """
     names: Mapping[str, Direction | None] = dict.fromkeys(optimizer.objective_names)
-    chosen = (optimizer.goal or names or "maximize") if goal is None else goal
+    inner: Goal | None = getattr(base, "goal", None) if isinstance(base, Experiment) else None
+    own: Direction = inner if isinstance(inner, str) else "maximize"
+    chosen = (optimizer.goal or names or own) if goal is None else goal
     if not isinstance(chosen, str | Mapping):
         raise UsageError(f'goal={goal!r}: expected "maximize", "minimize" or a mapping metric -> direction')
     if isinstance(chosen, str):
@@ -128,6 +146,30 @@ def checked_seed(seed: object) -> int | None:
     raise UsageError(f"seed={seed!r}: expected a whole number, at least 0, or None to draw one")
 
 
+def checked_budget(budget: object) -> int | Budget:
+    """`budget=` of a sweep.
+
+    Raises:
+        UsageError: it is no number of trials and no Budget.
+    """
+    Budget.of(budget)  # type: ignore[arg-type]
+    return budget  # type: ignore[return-value]
+
+
+def checked_observations(observations: object) -> tuple[Observation, ...]:
+    """`warm_start=`.
+
+    Raises:
+        UsageError: they are no observations.
+    """
+    if isinstance(observations, Sequence) and all(isinstance(item, Observation) for item in observations):
+        return tuple(observations)
+    raise UsageError(
+        f"warm_start={observations!r:.100}: expected observations, such as `result.observations` of a sweep, or "
+        "load_observations(...)"
+    )
+
+
 def check_paths(base: Experiment[Any] | Objective, paths: Iterable[str]) -> None:
     """Find a path of the search space that the base experiment does not know, or the other way round.
 
@@ -152,6 +194,9 @@ def objective_of(
     """What a worker is given to run for each trial."""
     if isinstance(base, CommandTraining) and paths is not None:
         base = base.bound(paths)
+    if isinstance(base, Experiment) and base.nests:
+        nested = base.evaluate_nested
+        return nested if repeats == 1 else RepeatedNested(base, repeats, aggregator, objectives, cost_key)
     if repeats == 1:
         return base.evaluate if isinstance(base, Experiment) else base
     if isinstance(base, Experiment):
@@ -167,6 +212,21 @@ def merged(own: Resources, scheduled: Resources) -> Resources:
         if getattr(scheduled, field.name) != field.default
     }
     return replace(own, **said)
+
+
+def allocated(scheduler: Scheduler, trial: Trial) -> Resources:
+    """What the scheduler says that a trial needs.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    found: object = scheduler.allocate_resources(trial)
+    if isinstance(found, Resources):
+        return found
+    raise UsageError(
+        f"{type(scheduler).__name__}.allocate_resources gave {found!r:.100}: it has to return Resources, such as "
+        "Resources(cpus=2, gpus=1), or Resources() to leave it to the sweep"
+    )
 
 
 def names_repeats(repeats: int, aggregator: Aggregator) -> Mapping[str, Any] | None:

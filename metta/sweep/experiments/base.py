@@ -6,19 +6,25 @@ import copy
 import dataclasses
 from collections.abc import Coroutine, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, cast, get_args, get_origin
 
 from typing_extensions import TypeVar
 
 from metta.sweep.errors import UsageError
-from metta.sweep.experiments.places import DEFAULT, StoreLike, store_place
+from metta.sweep.executors.nest import NEST
+from metta.sweep.experiments.phases import Phases
+from metta.sweep.experiments.places import DEFAULT, Place, StoreLike, store_place
 from metta.sweep.experiments.run import Run
 from metta.sweep.pipeline.builder import Pipeline as Pipeline
 from metta.sweep.pipeline.context import Context
 from metta.sweep.trial import Trial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metta.sweep.contracts.signature import Parameter, Signature
+    from metta.sweep.executors.base import Executor
     from metta.sweep.pipeline.steps import Inputs, StageView
     from metta.sweep.runtime.compiled import CompiledGraph
     from metta.sweep.space import Distribution
@@ -28,8 +34,11 @@ R = TypeVar("R", default=Any)
 RUN_OPTIONS = ("store", "resume", "allow_changed")
 """The keywords of `Experiment.run` that are no inputs of the pipeline."""
 
+NO_SETTINGS = ("executor", "store")
+"""Attributes that say where an experiment runs, not what it does."""
 
-class Experiment(Generic[R]):
+
+class Experiment(Phases, Generic[R]):
     """The base of all experiments; `R` is what its run gives.
 
     A subclass writes `pipeline()`, whose stages are usually its own methods:
@@ -40,9 +49,12 @@ class Experiment(Generic[R]):
 
     Attributes:
         name: names the experiment in messages, drawings and results; by default the name of its class.
+        nests: whether it starts sweeps or other experiments. The trials of a sweep over it then run in the driver, and
+            only the leaves below them take workers, those of that sweep.
     """
 
     name: str = ""
+    nests: bool = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -65,7 +77,8 @@ class Experiment(Generic[R]):
             args: the input value of a pipeline declared as `Pipeline(T)`.
             inputs: the inputs of its pipeline; those of a resumed run are known. Three keywords are no inputs:
                 `store` is the folder that keeps the run, by default METTA_SWEEP_HOME, else `./.metta-sweep`, inside of
-                another durable run a folder of that; with None nothing is kept.
+                another durable run or of a trial a folder of that; with None nothing is kept, neither of the runs that
+                its stages start.
                 `resume=True` goes on with the latest unfinished run of this name, `resume="id"` with that one.
                 `allow_changed=True` resumes although the pipeline has changed: what the changes touch is computed
                 again.
@@ -97,9 +110,42 @@ class Experiment(Generic[R]):
         if not resume:
             graph.check_inputs(args, inputs)
         place = store_place(store)
+        if place is None and resume:
+            raise UsageError("run(resume=..., store=None): without a store there is nothing to resume")
+        return self._main_in(place, graph, args, inputs, resume, allow_changed)
+
+    def _main_in(
+        self,
+        place: Place | None,
+        graph: CompiledGraph,
+        args: tuple[Any, ...],
+        inputs: Mapping[str, Any],
+        resume: bool | str = False,
+        allow_changed: bool = False,
+    ) -> Coroutine[Any, Any, Any]:
+        """What the driver runs where the place is known. Arguments as those of `_main`."""
+        from metta.sweep.experiments.nested.executor import sharing
+
+        main = partial(self._graph_run, place, graph, args, inputs, resume, allow_changed)
+        return sharing(self._leaf_executor(), main, keeps=place is not None)
+
+    def _leaf_executor(self) -> Executor | Callable[[], Executor] | None:
+        """Where the trials of the sweeps that it starts run; None for that of what is around it, else one of its own.
+
+        One executor serves them all, so their workers stay warm.
+        """
+        return None
+
+    def _graph_run(
+        self,
+        place: Place | None,
+        graph: CompiledGraph,
+        args: tuple[Any, ...],
+        inputs: Mapping[str, Any],
+        resume: bool | str,
+        allow_changed: bool,
+    ) -> Coroutine[Any, Any, Any]:
         if place is None:
-            if resume:
-                raise UsageError("run(resume=..., store=None): without a store there is nothing to resume")
             return graph.arun(*args, **inputs)
         durable = graph.with_store(place.folder, self.name)
         allow_changed = allow_changed or place.allow_changed
@@ -107,7 +153,7 @@ class Experiment(Generic[R]):
             return durable.aresume(resume if isinstance(resume, str) else None, allow_changed=allow_changed, **inputs)
         begun = durable.store.latest(self.name, unfinished=False) if place.is_nested else None
         if begun is not None:
-            return durable.aresume(begun.id, allow_changed=allow_changed, **inputs)
+            return durable.agoon(begun.id, args, inputs, allow_changed=allow_changed)
         return durable.arun(*args, **inputs)
 
     def _compiled(self) -> CompiledGraph:
@@ -140,7 +186,7 @@ class Experiment(Generic[R]):
         """
         changed = self
         for path, value in params.items():
-            changed = _with(changed, _steps_to(changed, path), value)
+            changed = _with(changed, steps_to(changed, path), value)
         return changed
 
     def check_params(self, paths: Iterable[str]) -> None:
@@ -151,7 +197,7 @@ class Experiment(Generic[R]):
         """
         if type(self).with_params is Experiment.with_params:  # else the subclass knows better
             for path in paths:
-                _steps_to(self, path)
+                steps_to(self, path)
 
     def evaluate(self, trial: Trial) -> float | Mapping[str, float] | None:
         """One trial of a sweep over this experiment; called in a worker process.
@@ -162,9 +208,30 @@ class Experiment(Generic[R]):
         Returns:
             The result if it is a number, else the numbers in it: of a mapping, a record, a context. None without any.
         """
-        graph = self.with_params(trial.params)._compiled()
-        inputs = {"trial": trial} if "trial" in _input_types(graph.graph.inputs) else {}
+        graph, inputs = self._trial_call(trial)
         return numbers_in(graph.run(**inputs))
+
+    async def evaluate_nested(self, trial: Trial) -> float | Mapping[str, float] | None:
+        """The same for an experiment that `nests`; called in the driver, on its loop.
+
+        What it starts is kept in the trial's folder, a run for each grant of the trial, and found again there when the
+        trial is tried again.
+        """
+        graph, inputs = self._trial_call(trial)
+        nest = NEST.get()
+        place = None if nest is None else Place(nest.child(f"grant-{trial.resource}"), True, nest.allow_changed)
+        return numbers_in(await self._main_in(place, graph, (), inputs))
+
+    def _trial_call(self, trial: Trial) -> tuple[CompiledGraph, Mapping[str, Any]]:
+        """What a trial runs, and its inputs."""
+        graph = self.with_params(trial.params)._compiled()
+        return graph, {"trial": trial} if "trial" in _input_types(graph.graph.inputs) else {}
+
+    def _settings(self) -> dict[str, Any]:
+        """What a sweep over it records of it, and compares when it is resumed: its public attributes."""
+        from metta.sweep.experiments.plan import arguments
+
+        return arguments(self, NO_SETTINGS)
 
     def __metta_stage__(self) -> StageView:
         """How the experiment stands as a stage: a call that gives what its run gives, drawn as its own graph."""
@@ -202,18 +269,33 @@ def numbers_in(outcome: object) -> float | dict[str, float] | None:
     return {name: float(value) for name, value in fields.items() if isinstance(value, int | float)} or None
 
 
-def _steps_to(target: object, path: str) -> tuple[str, ...]:
+def steps_to(target: object, path: str) -> tuple[str, ...]:
     """The attributes that `path` leads through, from `target` on."""
     head, _, rest = path.partition(".")
     if rest and hasattr(target, head):
-        return head, *_steps_to(getattr(target, head), rest)
+        return head, *steps_to(getattr(target, head), rest)
     last = path.rpartition(".")[2]
     if last.startswith("_") or not hasattr(target, last):
         names = _settable(target)
-        near = get_close_matches(last, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
+        near = _nearest(target, path, names)
+        hint = f"did you mean {near!r}?" if near else f"it has {', '.join(names) or 'none'}"
         raise UsageError(f"{type(target).__name__} has no parameter {last!r} (for {path!r}): {hint}")
     return (last,)
+
+
+def _nearest(target: object, path: str, names: Iterable[str]) -> str | None:
+    """What a path that leads nowhere may have meant: another head if that leads somewhere, else another last segment,
+    else the other head all the same, with what is wrong behind it to be told next."""
+    head, _, rest = path.partition(".")
+    heads = get_close_matches(head, names, n=1) if rest else []
+    beyond = f"{heads[0]}.{rest}" if heads else None
+    last = get_close_matches(path.rpartition(".")[2], names, n=1)
+    if beyond is not None and last:
+        try:
+            steps_to(target, beyond)
+        except UsageError:
+            return last[0]
+    return beyond or (last[0] if last else None)
 
 
 def _settable(target: object) -> list[str]:
@@ -222,7 +304,7 @@ def _settable(target: object) -> list[str]:
         name for cls in type(target).__mro__ for name, value in vars(cls).items() if not hasattr(value, "__get__")
     ]
     names = dict.fromkeys([*getattr(target, "__dict__", ()), *of_classes])
-    return [name for name in names if not name.startswith("_")]
+    return [name for name in names if not name.startswith("_") and name != "nests"]
 
 
 def _with(target: Any, steps: tuple[str, ...], value: object) -> Any:

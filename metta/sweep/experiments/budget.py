@@ -15,7 +15,8 @@ class Spent:
     Attributes:
         trials: configurations started.
         seconds: wall time.
-        resource: units of resource over all trials, recomputed ones included.
+        resource: units of resource over all trials, recomputed ones included, and one for each trial that has failed
+            before its first report.
         cost: the sum over all trials.
         best: the best score, larger is better (negated when the goal is to minimize); None without one.
         since_best: results since the best score got better: trials that have ended, and rungs at which one was paused.
@@ -44,7 +45,8 @@ class Budget:
         target_score: stop as soon as a trial has reported a score at least this good.
         patience: stop after this many results in a row without a better best score: of trials that have ended, and at
             rungs where a trial was paused. The trial that holds the best score does not count.
-        resource: units of resource (epochs, say) summed over all trials.
+        resource: units of resource (epochs, say) summed over all trials; one for a trial that fails before its first
+            report.
         cost: cost summed over all trials, in the unit of the sweep's `cost_key` (default: seconds).
         failures: stop when this many trials have failed for good; 1 to fail fast. Without it a sweep goes on, whatever
             fails.

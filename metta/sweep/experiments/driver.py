@@ -57,6 +57,8 @@ class Job(Generic[T]):
             _current.release(self)
 
     def _cancel(self) -> None:
+        if self._cancelled:
+            return  # a second one would cut its cleaning up short
         self._cancelled = True
         if self._task is not None:
             self._task.cancel()

@@ -14,12 +14,25 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from metta.sweep.errors import UsageError
+from metta.sweep.executors.nest import LEAF_RESOURCE
 from metta.sweep.experiments.budget import Budget, Spent
 from metta.sweep.experiments.moves import Halt, Move
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.report.events import SweepEvent, TrialEnded, TrialPaused, TrialReported, TrialStarted
-from metta.sweep.schedulers.base import Action, Done, Fork, Launch, Prune, Resume, Scheduler, Verdict, View, Wait
+from metta.sweep.schedulers.base import (
+    Action,
+    Decision,
+    Done,
+    Fork,
+    Launch,
+    Prune,
+    Resume,
+    Scheduler,
+    Verdict,
+    View,
+    Wait,
+)
 from metta.sweep.trial import UNNUMBERED, Failure, FailureReason, Report, Result, Trial, TrialState
 
 MAX_DEATHS: Final = 3
@@ -83,6 +96,8 @@ class Ledger:
         slots: how many trials may run at once.
         cost_key: the metric that holds a trial's cost so far; None for the seconds it ran.
         tell: hears every event.
+        nested: the trials are experiments themselves: what they have used is what the leaves below them have, which
+            their reports say.
 
     Attributes:
         now: seconds since the sweep began, of the input that comes next.
@@ -93,6 +108,7 @@ class Ledger:
         best_state: the state that was saved with the best score of the sweep.
         over: why the sweep has ended, as a phrase; None while it goes on.
         recomputed: units of resource run again because no state was saved.
+        charged: number -> the units of resource of the leaves below a nested trial that are paid for.
         touched: the trials that were changed since the caller last emptied it.
     """
 
@@ -106,6 +122,7 @@ class Ledger:
         slots: int,
         cost_key: str | None,
         tell: Callable[[SweepEvent], None],
+        nested: bool = False,
     ) -> None:
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -114,6 +131,7 @@ class Ledger:
         self.slots: int = slots
         self.cost_key = cost_key
         self.tell = tell
+        self.nested = nested
         self.now: float = 0.0
         self.trials: list[Trial] = []
         self.queue: deque[Grant] = deque()
@@ -136,6 +154,7 @@ class Ledger:
         self.spent: Spent = Spent()
         self.recomputed: int = 0
         self.over: str | None = None
+        self.charged: Counter[int] = Counter()
         self.touched: set[int] = set()
         self._sign = 1 if objectives.directions[0] == "maximize" else -1
 
@@ -160,7 +179,13 @@ class Ledger:
             remaining=self.budget.remaining(self.spent),
             exhausted=self.exhausted,
         )
-        return self.scheduler.next(view)
+        decision: object = self.scheduler.next(view)
+        if not isinstance(decision, Decision):
+            raise UsageError(
+                f"{type(self.scheduler).__name__}.next gave {decision!r:.100}: "
+                "expected a Launch, Resume, Fork, Prune, Wait or Done"
+            )
+        return decision
 
     def enact(self, move: Move) -> list[Trial]:
         """Do what was decided; returns the new trials."""
@@ -224,7 +249,8 @@ class Ledger:
         trial, attempt = self._touch(number), self.running[number]
         attempt.began = self.now
         attempt.cost_before = trial.cost or 0.0
-        again = max(0, trial.step - saved_step)
+        # A nested trial starts nothing again: it finds its child runs as they were.
+        again = 0 if self.nested else max(0, trial.step - saved_step)
         self.recomputed += again
         if not attempt.grant.charged:
             self._spend(resource=again)
@@ -255,14 +281,16 @@ class Ledger:
         trial, attempt = self._touch(number), self.running[number]
         attempt.reported = True
         score = self.objectives.score(report.metrics)
-        self._spend(resource=report.step - self._known_step(trial))
+        if self.nested:
+            self._charge(number, report.metrics)
+        else:
+            self._spend(resource=report.step - self._known_step(trial))
         trial.add_report(report)
         trial.score = score
         self._book_cost(trial, attempt, report.metrics)
         self._note_best(trial)
-        shown = score if isinstance(score, float) else None
-        self.tell(TrialReported(self.now, number, report.step, shown))
-        verdict = self.scheduler.on_report(trial, report)
+        self.tell(TrialReported(self.now, number, report.step, score))
+        verdict = self._verdict(trial, report)
         if verdict.milestone is not None:
             trial.resource = verdict.milestone
         match verdict.action:
@@ -270,7 +298,7 @@ class Ledger:
                 del self.running[number]
                 trial.state = TrialState.PAUSED
                 self._count_against_patience(trial)
-                self.tell(TrialPaused(self.now, number, trial.step, shown))
+                self.tell(TrialPaused(self.now, number, trial.step, score))
             case Action.STOP:
                 self._end(trial, TrialState.PRUNED)
             case Action.COMPLETE:
@@ -279,6 +307,14 @@ class Ledger:
             self._hear(trial)
         if verdict.action is Action.CONTINUE and verdict.until is not None:
             trial.resource = verdict.until
+        return verdict
+
+    def _verdict(self, trial: Trial, report: Report) -> Verdict:
+        verdict: object = self.scheduler.on_report(trial, report)
+        if not isinstance(verdict, Verdict):
+            raise UsageError(
+                f"{type(self.scheduler).__name__}.on_report gave {verdict!r:.100}: expected a Verdict, such as CONTINUE"
+            )
         return verdict
 
     def last_report(self, number: int, metrics: Mapping[str, float] | None) -> Report | None:
@@ -309,8 +345,14 @@ class Ledger:
             self.scheduler.on_complete(trial)
             self._hear(trial)
 
-    def failed(self, number: int, failure: Failure) -> None:
-        """The attempt of a running trial failed. The trial gets another one where the machine may be to blame."""
+    def failed(self, number: int, failure: Failure, used: Mapping[str, float] | None = None) -> None:
+        """The attempt of a running trial failed. The trial gets another one where the machine may be to blame.
+
+        Args:
+            number: of the trial.
+            failure: why.
+            used: what the leaves below it have used in all, as metrics, where it is nested.
+        """
         trial, attempt = self._touch(number), self.running[number]
         again = False
         if failure.reason in (FailureReason.PREEMPTED, FailureReason.NODE_LOST):
@@ -326,7 +368,7 @@ class Ledger:
         if again:
             self._requeue(number)
         else:
-            self._fail(trial, attempt, failure)
+            self._fail(trial, attempt, failure, used)
 
     def restart(
         self, *, slots: int, budget: Budget, retry: Iterable[int] = (), drop_paused: bool = False
@@ -405,7 +447,8 @@ class Ledger:
                 # The donor goes on and saves again: the fork starts from what it is now.
                 self.states[fork.id] = state
                 self.forks.add(fork.id)
-            self.recomputed += donor.step - (0 if state is None else state.step)
+            if not self.nested:
+                self.recomputed += donor.step - (0 if state is None else state.step)
             if move.replaces is not None:
                 self._end(self._touch(move.replaces), TrialState.PRUNED)
                 self._hear(self.trials[move.replaces])
@@ -426,6 +469,12 @@ class Ledger:
         self.scheduler.on_launch(move, new)
         return new
 
+    def _charge(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Pay for what the leaves below a nested trial have used since it was last paid for."""
+        used = round(metrics.get(LEAF_RESOURCE, 0.0))
+        self._spend(resource=max(0, used - self.charged[number]))
+        self.charged[number] = max(used, self.charged[number])
+
     def _known_step(self, trial: Trial) -> int:
         """The last step that is paid for: a fork has not done the steps of its donor."""
         return self.states[trial.id].step if trial.id in self.forks and not trial.step else trial.step
@@ -444,10 +493,14 @@ class Ledger:
         grant = attempt.grant
         return Grant(number, grant.resumed or began, grant.charged or began, attempt.reported)
 
-    def _fail(self, trial: Trial, attempt: Attempt, failure: Failure) -> None:
+    def _fail(self, trial: Trial, attempt: Attempt, failure: Failure, used: Mapping[str, float] | None = None) -> None:
         trial.failure = failure
-        if self.cost_key is None:
-            self._book_cost(trial, attempt, {})
+        if self.cost_key is None or (used is not None and self.cost_key in used):
+            self._book_cost(trial, attempt, used or {})
+        if used is not None:
+            self._charge(trial.id, used)
+        elif not trial.step:
+            self._spend(resource=1)  # where every trial fails at once, a budget of resource has to end, too
         self._end(trial, TrialState.FAILED)
         self.scheduler.on_failure(trial)
         self._hear(trial)
@@ -484,8 +537,7 @@ class Ledger:
         self.over = why
 
     def _tell_paused(self, trial: Trial) -> None:
-        score = trial.score if isinstance(trial.score, float) else None
-        self.tell(TrialPaused(self.now, trial.id, trial.step, score))
+        self.tell(TrialPaused(self.now, trial.id, trial.step, trial.score))
 
     def _hear(self, trial: Trial) -> None:
         """The optimizer hears of `trial`: now, or in order with its whole batch under a synchronous scheduler."""
@@ -547,9 +599,8 @@ def outcome_of(trial: Trial) -> Result:
 def trial_ended(trial: Trial, now: float) -> TrialEnded:
     """The event that tells of a trial's end."""
     failure = trial.failure
-    score = trial.score if isinstance(trial.score, float) else None
     reason, message = (None, "") if failure is None else (failure.reason.value, failure.message)
-    return TrialEnded(now, trial.id, trial.state.value, trial.step, score, reason, message)
+    return TrialEnded(now, trial.id, trial.state.value, trial.step, trial.score, reason, message)
 
 
 def told_again(ledger: Ledger) -> Iterator[SweepEvent]:
@@ -559,10 +610,9 @@ def told_again(ledger: Ledger) -> Iterator[SweepEvent]:
         if trial.id in not_begun:
             continue
         yield TrialStarted(ledger.now, trial.id, trial.params, 0, trial.resource or None, False)
-        score = trial.score if isinstance(trial.score, float) else None
         if trial.step:
-            yield TrialReported(ledger.now, trial.id, trial.step, score)
+            yield TrialReported(ledger.now, trial.id, trial.step, trial.score)
         if trial.state.is_finished:
             yield trial_ended(trial, ledger.now)
         else:
-            yield TrialPaused(ledger.now, trial.id, trial.step, score)
+            yield TrialPaused(ledger.now, trial.id, trial.step, trial.score)

@@ -40,6 +40,8 @@ def row_of(ledger: Ledger, number: int, codec: ParamsCodec) -> TrialRow:
         data["saved"] = list(ledger.states[number])
     if ledger.deaths[number]:
         data["deaths"] = ledger.deaths[number]
+    if ledger.charged[number]:
+        data["charged"] = ledger.charged[number]
     if ledger.preemptions[number]:
         data["preemptions"] = ledger.preemptions[number]
     score = trial.score if isinstance(trial.score, float) else None
@@ -137,6 +139,8 @@ def _load_row(ledger: Ledger, row: TrialRow, codec: ParamsCodec, read: ReadRepor
         ledger.deaths[number] = data["deaths"]
     if "preemptions" in data:
         ledger.preemptions[number] = data["preemptions"]
+    if "charged" in data:
+        ledger.charged[number] = data["charged"]
     ledger.trials.append(trial)
 
 

@@ -55,7 +55,7 @@ def load_observations(
         return observations
     from metta.sweep.space import SearchSpace
 
-    return _fitted(observations, SearchSpace.of(search_space), name)
+    return fitted(observations, SearchSpace.of(search_space), name)
 
 
 def _find(run: str, store: StoreLike) -> Path:
@@ -80,7 +80,7 @@ def _copy(trial: Trial, params: Mapping[str, Any]) -> Trial:
     return copied
 
 
-def _fitted(observations: list[Observation], space: SearchSpace, name: str) -> list[Observation]:
+def fitted(observations: list[Observation], space: SearchSpace, name: str) -> list[Observation]:
     """What fits into `space`; one warning tells what did not."""
     fitted: list[Observation] = []
     dropped, filled, left_out = dict[str, None](), dict[str, None](), list[str]()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.compiler.fingerprint import fingerprint_of, fingerprints
@@ -15,6 +16,7 @@ from metta.sweep.experiments.base import Experiment
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.trial import Observation
 
 if TYPE_CHECKING:
     from metta.sweep.space import Distribution, SearchSpace
@@ -39,6 +41,8 @@ def plan_of(
     cost_key: str | None,
     seed: int | None,
     repeats: Mapping[str, Any] | None = None,
+    nested: bool = False,
+    warm_start: Sequence[Observation] = (),
 ) -> Plan:
     """The plan of a sweep, as JSON values.
 
@@ -50,21 +54,35 @@ def plan_of(
         cost_key: the metric that holds a trial's cost.
         seed: as the user gave it; None where it was drawn.
         repeats: how often each configuration is run, and how its scores become one; None for once.
+        nested: whether the trials run in the driver.
+        warm_start: what the optimizer was told before it began.
     """
     plan = {
         "objective": _objective(objective),
         "space": None if space is None else _space(space),
-        "optimizer": {"class": _name(type(optimizer)), "arguments": _arguments(optimizer, _OPTIMIZER_BINDS)},
+        "optimizer": {"class": _name(type(optimizer)), "arguments": arguments(optimizer, _OPTIMIZER_BINDS)},
         "scheduler": {
             "class": _name(type(scheduler)),
-            "arguments": _arguments(scheduler, _SCHEDULER_BINDS),
+            "arguments": arguments(scheduler, _SCHEDULER_BINDS),
             "synchronous": scheduler.synchronous,
         },
         "objectives": dict(zip(objectives.keys, objectives.directions, strict=True)),
         "cost_key": cost_key,
         "seed": seed,
     }
-    return plan if repeats is None else {**plan, "repeats": dict(repeats)}
+    if repeats is not None:
+        plan["repeats"] = dict(repeats)
+    if nested:
+        plan["nested"] = True
+    if warm_start:
+        plan["warm_start"] = _told(warm_start)
+    return plan
+
+
+def _told(observations: Sequence[Observation]) -> str:
+    """How many results an optimizer starts with, and a digest of them."""
+    known = [[_plain(dict(found.trial.params)), _plain(found.result.score)] for found in observations]
+    return f"{len(known)} observations {fingerprint_of(json.dumps(known))}"
 
 
 def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -111,7 +129,7 @@ def _objective(objective: Experiment[Any] | Objective) -> dict[str, Any]:
     return {
         "name": _name(type(objective)),
         "code": f"{code} (Python {python})",
-        "settings": _arguments(objective, set()),
+        "settings": objective._settings(),
     }
 
 
@@ -139,7 +157,7 @@ def _distribution(distribution: Distribution[Any]) -> dict[str, Any]:
     return {**fields, "type": type(distribution).__name__, "conditions": list(map(str, distribution.conditions))}
 
 
-def _arguments(part: object, bound: set[str]) -> dict[str, Any]:
+def arguments(part: object, bound: Collection[str]) -> dict[str, Any]:
     """The public attributes, without those that the run fills in."""
     return {
         name: _plain(value)
@@ -156,6 +174,9 @@ def _plain(value: Any) -> Any:
         pass
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {"class": _name(type(value)), **own}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
     return f"{type(value).__qualname__} {fingerprint_of(value)}"

@@ -13,7 +13,7 @@ trial.began       attempt, worker, saved_step
 trial.judged      step and verdict; stands before the report that led to it, if that changed anything
 trial.saved       step, path (in the run's folder)
 trial.returned    attempt
-trial.failed      attempt, reason, message, traceback
+trial.failed      attempt, reason, message, traceback, used (by the leaves below it; only where it is nested)
 trial.stale       token, event: what an attempt did that is not the current one; nothing follows from it
 
 Reports have a table of their own. The subject of an event "trial.*" is the trial's number.
@@ -116,4 +116,5 @@ def _feed_trial(ledger: Ledger, number: int, event: Event) -> None:
         case "trial.returned":
             ledger.returned(number)
         case "trial.failed":
-            ledger.failed(number, failure_from_json([data["reason"], data["message"], data["traceback"]]))
+            failure = failure_from_json([data["reason"], data["message"], data["traceback"]])
+            ledger.failed(number, failure, data.get("used"))

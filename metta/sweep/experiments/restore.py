@@ -221,6 +221,7 @@ def _ledger(start: Start, optimizer: Optimizer, scheduler: Scheduler) -> Ledger:
         slots=start.slots,
         cost_key=start.facts.plan["cost_key"],
         tell=_silent,
+        nested=start.facts.plan.get("nested", False),
     )
 
 

@@ -13,7 +13,7 @@ from metta.sweep.experiments.importance import shares
 from metta.sweep.experiments.run import OwnRun
 from metta.sweep.goal import Objectives, fronts, ranked
 from metta.sweep.optimizers.base import Restored
-from metta.sweep.report.live import clock, number_text, shorten, value_text
+from metta.sweep.report.live import clock, goal_text, number_text, shorten, trials_text, value_text
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -117,12 +117,7 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
 
         In the order of their numbers. With one objective it is the best trial, and those that are just as good.
         """
-        record = self._record
-        best = _ranking(record)[:1]
-        candidates = [trial for trial in _ranking(record) if trial.step == best[0].step]
-        losses = [record.objectives.losses(trial.score) for trial in candidates if trial.score is not None]
-        front = fronts(losses)[:1]
-        return tuple(sorted((candidates[index] for group in front for index in group), key=lambda trial: trial.id))
+        return _pareto_front(self._record)
 
     def importance(self) -> dict[str, float]:
         """How much each parameter matters for a good result: path -> share, the largest first; they add up to 1.
@@ -231,13 +226,13 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         head, body = _table(record, 10)
         cells = "".join(f"<th>{escape(title)}</th>" for title in head)
         rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
-        notes = "".join(f"<p>{escape(line)}</p>" for line in (_summary(record), *_failure_lines(record)))
+        notes = "".join(f"<p>{escape(line)}</p>" for line in _notes(record))
         return f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>{notes}"
 
     def _print(self, console: Any, top: int) -> None:
         record = self._record
         console.print(_rich_table(*_table(record, top), title=record.name))
-        for line in (_summary(record), *_failure_lines(record)):
+        for line in _notes(record):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -250,6 +245,14 @@ def _ranking(record: SweepRecord) -> tuple[Trial, ...]:
         losses = [(t.id, record.objectives.losses(t.score)) for t in scored if t.step == step and t.score is not None]
         order.extend(record.trials[number] for number in ranked(losses))
     return tuple(order)
+
+
+def _pareto_front(record: SweepRecord) -> tuple[Trial, ...]:
+    ranking = _ranking(record)
+    candidates = [trial for trial in ranking if trial.step == ranking[0].step]
+    losses = [record.objectives.losses(trial.score) for trial in candidates if trial.score is not None]
+    front = fronts(losses)[:1]
+    return tuple(sorted((candidates[index] for group in front for index in group), key=lambda trial: trial.id))
 
 
 def _failures(trials: Sequence[Trial]) -> dict[FailureReason, tuple[Trial, ...]]:
@@ -305,6 +308,18 @@ def _rich_table(head: list[str], body: list[list[str]], title: str) -> Table:
     for row in body:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _notes(record: SweepRecord) -> list[str]:
+    """The lines below the table."""
+    return [*_front_lines(record), _summary(record), *_failure_lines(record)]
+
+
+def _front_lines(record: SweepRecord) -> list[str]:
+    """With several objectives: what they are, and how many trials nobody beats; these are the first in the table."""
+    if record.objectives.is_single:
+        return []
+    return [f"Pareto front ({goal_text(record.objectives)}): {trials_text(len(_pareto_front(record)))}"]
 
 
 def _summary(record: SweepRecord) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.base import Answer, Event, Finished, Reported, Started
+from metta.sweep.executors.nest import LEAF_COST, LEAF_RESOURCE
 from metta.sweep.executors.objective import Outcome
 from metta.sweep.optimizers.params import ParamsCodec
-from metta.sweep.trial import Trial, TrialState
+from metta.sweep.trial import Report, Trial, TrialState
 
 
 class KnownResults:
@@ -57,6 +58,12 @@ def told_by(source: Trial, token: str, step: int) -> list[Event]:
     reports = [report for report in source.reports if report.step > step]
     return [
         Started(token, f"trial-{source.id}"),
-        *(Reported(token, sequence, report) for sequence, report in enumerate(reports, 1)),
+        *(Reported(token, sequence, _free(report)) for sequence, report in enumerate(reports, 1)),
         Finished(token, Outcome(None, source.step, Answer.CONTINUE)),
     ]
+
+
+def _free(report: Report) -> Report:
+    """The report of a nested trial, without what the leaves below the other trial have used."""
+    free = dict.fromkeys(report.metrics.keys() & {LEAF_RESOURCE, LEAF_COST}, 0.0)
+    return Report(report.step, {**report.metrics, **free})

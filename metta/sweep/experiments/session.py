@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,13 +29,15 @@ from metta.sweep.executors.base import (
     Started,
     StateSaved,
 )
-from metta.sweep.executors.objective import Objective, Outcome, trial_task
+from metta.sweep.executors.objective import Objective, Outcome, run_objective, trial_task
 from metta.sweep.experiments import records
-from metta.sweep.experiments.arguments import merged
+from metta.sweep.experiments.arguments import allocated, merged
 from metta.sweep.experiments.checkpoints import Checkpoints
 from metta.sweep.experiments.ledger import Ledger, SavedState, told_again
 from metta.sweep.experiments.ledger_json import failure_to_json
 from metta.sweep.experiments.moves import Halt, Move, move_to_json, verdict_to_json
+from metta.sweep.experiments.nested.executor import run_nested
+from metta.sweep.experiments.nested.sweep_trial import Watch
 from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.experiments.results import SweepRecord
 from metta.sweep.experiments.reuse import KnownResults, told_by
@@ -114,6 +116,8 @@ class Session:
         publish: tells those who look at the store how far it is.
         restored: how its optimizer was brought back, for its record; None for a new sweep.
         is_kept: whether the run stays in a store.
+        nested: whether its trials are experiments that run in the driver: the objective then is an async one.
+        watch: hears after every commit where the sweep stands.
     """
 
     def __init__(
@@ -136,6 +140,8 @@ class Session:
         deduplicates: bool = False,
         restored: Restored | None = None,
         is_kept: bool = False,
+        nested: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
@@ -154,6 +160,8 @@ class Session:
         self._known = KnownResults(journal.codec, ledger.trials) if deduplicates else None
         self._restored = restored
         self._is_kept = is_kept
+        self._run_trial = run_nested if nested else run_objective
+        self._watch = watch
         self._objective_seed = seed_of(seed)
         self._events: EventStream = executor.events()
         self._attempts: dict[str, Submitted] = {}
@@ -265,12 +273,14 @@ class Session:
             case Reported():
                 self._fold_report(event, attempt)
             case Finished():
+                del self._attempts[event.token]  # also where folding fails: nothing more comes that `close` waits for
                 self._fold_result(event, attempt)
-                self._forget(event.token, attempt)
+                self._forget(attempt)
             case Failed():
+                del self._attempts[event.token]
                 if not attempt.decided:
-                    self._fold_failure(attempt, Failure(event.reason, event.message, event.traceback))
-                self._forget(event.token, attempt)
+                    self._fold_failure(attempt, Failure(event.reason, event.message, event.traceback), event.used)
+                self._forget(attempt)
         fail_point("sweep.folded")
 
     # The ends
@@ -278,8 +288,7 @@ class Session:
     def begin(self) -> None:
         """Tell the listeners that the sweep begins, and in short what has happened in it before."""
         objectives, budget = self.ledger.objectives, self.ledger.budget
-        maximize = objectives.directions[0] == "maximize"
-        self._tell(SweepStarted(self._clock(), self.name, objectives.keys[0], maximize, budget.trials, budget.seconds))
+        self._tell(SweepStarted(self._clock(), self.name, objectives, budget.trials, budget.seconds))
         for event in told_again(self.ledger):
             self._tell(event)
 
@@ -309,6 +318,8 @@ class Session:
             self._journal.note(self._instant, records.ENDED, why=self.ledger.over)
             fail_point("sweep.ending")
         self._journal.commit(self.ledger, snapshot=True)
+        if self._watch is not None:
+            self._watch(self.ledger)
         if self.ledger.over is not None:
             self._checkpoints.conclude(self.ledger)
         return self.record()
@@ -353,6 +364,8 @@ class Session:
         left, self._left = self._left, []
         for trial in left:
             self._journal.free(trial)
+        if self._watch is not None:
+            self._watch(self.ledger)
         if self._is_kept and self.ledger.now >= self._publish_at:
             self._publish_at = self.ledger.now + PUBLISH_INTERVAL
             with contextlib.suppress(StorageError):  # those who look on see an older state; the journal is the truth
@@ -374,7 +387,7 @@ class Session:
         trial = self.ledger.trials[attempt.trial]
         if attempt.number > 1:
             self._checkpoints.prepare(trial.id, attempt.saved_step)
-        resources = merged(self._resources, self._scheduler.allocate_resources(trial))
+        resources = merged(self._resources, allocated(self._scheduler, trial))
         task = trial_task(
             self._objective,
             trial,
@@ -386,6 +399,7 @@ class Session:
             timeout=resources.time_limit_seconds,
             resources=resources,
             seed=self._objective_seed,
+            run=self._run_trial,
         )
         self._executor.submit(task, self._events)
 
@@ -416,7 +430,8 @@ class Session:
             return Action.CONTINUE
         problem = self.ledger.problem(report)
         if problem is not None:
-            self._fold_failure(attempt, Failure(FailureReason.USER_ERROR, problem))
+            used = report.metrics if self.ledger.nested else None
+            self._fold_failure(attempt, Failure(FailureReason.USER_ERROR, problem), used)
             return Action.STOP
         verdict = self.ledger.reported(number, report)
         if verdict != CONTINUE:
@@ -448,9 +463,8 @@ class Session:
             self.ledger.returned(attempt.trial)
             self._journal.note(self._instant, records.RETURNED, attempt.trial, attempt=attempt.number)
 
-    def _forget(self, token: str, attempt: Submitted) -> None:
+    def _forget(self, attempt: Submitted) -> None:
         """An attempt is over: nothing more will come of it."""
-        del self._attempts[token]
         trial = self.ledger.trials[attempt.trial]
         self._left.append(trial)
         if trial.state.is_finished:
@@ -458,11 +472,11 @@ class Session:
             if self._known is not None:
                 self._known.remember(trial)
 
-    def _fold_failure(self, attempt: Submitted, failure: Failure) -> None:
+    def _fold_failure(self, attempt: Submitted, failure: Failure, used: Mapping[str, float] | None = None) -> None:
         attempt.decided = True
         reason, message, traceback = failure_to_json(_bounded(failure))
         failure = _bounded(failure)
-        self.ledger.failed(attempt.trial, failure)
+        self.ledger.failed(attempt.trial, failure, used)
         self._journal.note(
             self._instant,
             records.FAILED,
@@ -471,6 +485,7 @@ class Session:
             reason=reason,
             message=message,
             traceback=traceback,
+            **({} if used is None else {"used": dict(used)}),
         )
 
 

@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from metta.sweep.errors import StorageError, UsageError
 from metta.sweep.executors.base import Event, Executor
+from metta.sweep.executors.nest import LEAF_COST, NEST
 from metta.sweep.executors.objective import Objective
 from metta.sweep.experiments.aggregation import Aggregator, MeanAggregator, checked_aggregator
 from metta.sweep.experiments.arguments import (
     check_paths,
     check_space,
     checked_base,
+    checked_budget,
     checked_goal,
+    checked_observations,
     checked_part,
     checked_seed,
     checked_text,
     names_repeats,
     objective_of,
 )
-from metta.sweep.experiments.base import Experiment, Pipeline
+from metta.sweep.experiments.base import Experiment, Pipeline, steps_to
 from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.checkpoints import Keep, checked_keep
+from metta.sweep.experiments.ledger import Ledger
 from metta.sweep.experiments.moves import Move
+from metta.sweep.experiments.nested.executor import DriverExecutor, leaves
+from metta.sweep.experiments.nested.sweep_trial import Inner, Watch, run_sweep_trial
+from metta.sweep.experiments.observations import fitted
 from metta.sweep.experiments.places import DEFAULT, Place, StoreLike, store_place
-from metta.sweep.experiments.plan import plan_of
+from metta.sweep.experiments.plan import Plan, plan_of
 from metta.sweep.experiments.restore import Parts
 from metta.sweep.experiments.results import SweepRecord, SweepResult
+from metta.sweep.experiments.run import Run
 from metta.sweep.experiments.session import Session, Standing
 from metta.sweep.experiments.stages import begin, conclude, decide, launch, observe, suggest, wait
 from metta.sweep.experiments.sweep_store import Opened, Request, open_sweep
@@ -43,7 +52,7 @@ from metta.sweep.report.events import Listener, SweepEvent
 from metta.sweep.report.live import live_view
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.store.run import RunStatus
-from metta.sweep.trial import Resources, Trial
+from metta.sweep.trial import Observation, Resources, Trial
 
 if TYPE_CHECKING:
     from metta.sweep.runtime.compiled import CompiledGraph
@@ -56,6 +65,10 @@ UNLIMITED_SLOTS = 1_000
 """Trials at once where neither the executor nor the scheduler sets a limit."""
 
 
+PARTS: Final = ("optimizer", "scheduler")
+"""The attributes of a sweep that have settings of their own."""
+
+
 class SweepExperiment(Experiment[SweepResult]):
     """Searches the parameters of `base_experiment`.
 
@@ -66,8 +79,8 @@ class SweepExperiment(Experiment[SweepResult]):
         search_space: dot path -> distribution; None for the optimizer's own, else the base experiment's `tunables()`.
         optimizer: suggests configurations; default: `BayesianOptimizer`. The run works on a copy.
         scheduler: decides what runs how long; default: `AsynchronousScheduler`. The run works on a copy.
-        executor: where trials run, an instance that stays open, or its class; default: `LocalExecutor`, a worker
-            process per core.
+        executor: where trials run, an instance that stays open, or its class; default: the one of the sweep around
+            this one, with its share of the slots, else `LocalExecutor`, a worker process per core.
         metric_key: the reported metric to optimize.
         goal: "maximize", "minimize", or a mapping metric -> direction for several objectives; None for the
             optimizer's own, else "maximize".
@@ -86,10 +99,19 @@ class SweepExperiment(Experiment[SweepResult]):
             is random, another run of the best configuration tells how lucky the first was.
         resources: what each trial needs. What the scheduler's `allocate_resources` says otherwise than `Resources()`
             counts instead, field by field.
+        budget: what `run()` takes where it is given none.
+        warm_start: results of earlier sweeps, which the optimizer is told before it suggests anything. They are fitted
+            into the search space: see `load_observations`.
+
+    A sweep over an experiment that `nests` (another sweep, say) runs its trials in the driver. Their unit of resource
+    is one inner trial. What they have used, in resource and in cost, is what the leaves below them have, so that a
+    `Budget(resource=, cost=)` counts at the leaves; `Budget(seconds=)` is wall time at every level.
 
     Raises:
         UsageError: an argument is none of these, or the function cannot be called with one argument.
     """
+
+    nests = True
 
     def __init__(
         self,
@@ -110,8 +132,9 @@ class SweepExperiment(Experiment[SweepResult]):
         aggregate: Aggregator | None = None,
         deduplicate: bool = False,
         resources: Resources | None = None,
+        budget: int | Budget | None = None,
+        warm_start: Sequence[Observation] = (),
     ) -> None:
-        from metta.sweep.executors.local import LocalExecutor
         from metta.sweep.optimizers.bayesian import BayesianOptimizer
         from metta.sweep.schedulers import AsynchronousScheduler
         from metta.sweep.space import SearchSpace
@@ -125,12 +148,12 @@ class SweepExperiment(Experiment[SweepResult]):
         self.scheduler: Scheduler = checked_part(
             "scheduler", AsynchronousScheduler() if scheduler is None else scheduler, Scheduler
         )
-        self.executor: Executor | Callable[[], Executor] = LocalExecutor if executor is None else executor
-        if not callable(self.executor) and not hasattr(self.executor, "submit"):
+        self.executor: Executor | Callable[[], Executor] | None = executor
+        if executor is not None and not callable(executor) and not hasattr(executor, "submit"):
             raise UsageError(
                 f"executor={executor!r}: expected an executor such as LocalExecutor(max_workers=4), or its class"
             )
-        self.goal: Goal = checked_goal(goal, self.optimizer)
+        self.goal: Goal = checked_goal(goal, self.optimizer, self.base_experiment)
         self.objectives: Objectives = Objectives.of(self.goal, checked_text("metric_key", metric_key))
         self.cost_key: str | None = None if cost_key is None else checked_text("cost_key", cost_key)
         self.seed: int | None = checked_seed(seed)
@@ -142,6 +165,8 @@ class SweepExperiment(Experiment[SweepResult]):
         self.resources: Resources | None = (
             None if resources is None else checked_part("resources", resources, Resources)
         )
+        self.budget: int | Budget | None = None if budget is None else checked_budget(budget)
+        self.warm_start: tuple[Observation, ...] = checked_observations(warm_start)
 
     def pipeline(self) -> Pipeline:
         """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.
@@ -181,8 +206,9 @@ class SweepExperiment(Experiment[SweepResult]):
         """Start the sweep: `await` the result, or read its attributes.
 
         Args:
-            budget: configurations to start, or a `Budget`; None for the scheduler's natural end, else 100. For a sweep
-                that is resumed: the new total; None for the one that it was started with.
+            budget: configurations to start, or a `Budget`; None for the sweep's own `budget`, else the scheduler's
+                natural end, else 100. For a sweep that is resumed: the new total; None for the one that it was started
+                with.
             resume: go on with the latest unfinished run of this name, or with the one that is named (see
                 `SweepResult.run_id`), also to extend a finished one.
             store: another one for this run than the sweep's.
@@ -201,19 +227,71 @@ class SweepExperiment(Experiment[SweepResult]):
         place = store_place(self.store if store is DEFAULT else store)
         if place is None and resume:
             raise UsageError("run(resume=...) of a sweep with store=None: without a store there is nothing to resume")
+        retry_failed = retry_failed or (place is not None and place.retry_failed)
         request = self._request(budget, place, resume, allow_changed, retry_failed)
-        main = self._search(self.pipeline().compile(), request, _listener(progress))
-        return SweepResult.start(main, self.name)
+        return self._start(request, _listener(progress))
+
+    def _start(self, request: Request, tell: Listener, watch: Watch | None = None) -> SweepResult:
+        return SweepResult.start(self._search(self.pipeline().compile(), request, tell, watch), self.name)
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
-        """What a sweep of sweeps may tune: the batch size, where the scheduler has one."""
-        from metta.sweep.space import Integer
+        """What a sweep of sweeps may tune: the settings of the optimizer ("optimizer.exploration", say) and of the
+        scheduler ("scheduler.batch_size")."""
+        return {
+            f"{name}.{setting}": distribution
+            for name in PARTS
+            for setting, distribution in getattr(self, name).tunables().items()
+        }
 
-        return {"scheduler.batch_size": Integer(1, 16)} if hasattr(self.scheduler, "batch_size") else {}
+    def with_params(self, params: Mapping[str, Any]) -> Self:
+        """As `Experiment.with_params`; optimizer and scheduler are made anew with the settings that `params` has.
 
-    def evaluate(self, trial: Trial) -> float:
-        """One trial of a sweep of sweeps: a whole sweep, judged by its best score."""
-        return self.with_params(trial.params).run(store=None).best_score
+        Raises:
+            UsageError: a path leads to no attribute, or a setting is not accepted.
+        """
+        rest = {path: value for path, value in params.items() if path.partition(".")[0] not in PARTS or path in PARTS}
+        changed = super().with_params(rest)
+        for name in PARTS:
+            start = f"{name}."
+            settings = {path.removeprefix(start): value for path, value in params.items() if path.startswith(start)}
+            if settings:
+                changed = copy.copy(changed)
+                setattr(changed, name, getattr(changed, name).with_arguments(**settings))
+        return changed
+
+    def check_params(self, paths: Iterable[str]) -> None:
+        """As `Experiment.check_params`."""
+        for path in paths:
+            name, _, setting = path.partition(".")
+            if name in PARTS and setting:
+                getattr(self, name).check_argument(setting)
+            else:
+                steps_to(self, path)
+
+    def evaluate(self, trial: Trial) -> float | Mapping[str, float] | None:
+        """One trial of a sweep of sweeps, by hand: a whole sweep, judged by its best score; nothing is kept of it."""
+        run: Run[float | Mapping[str, float] | None] = Run.start(self.evaluate_nested(trial), self.name)
+        return run.value
+
+    async def evaluate_nested(self, trial: Trial) -> float | Mapping[str, float] | None:
+        """One trial of a sweep of sweeps; see `sweep_trial`."""
+        changed = copy.copy(self.with_params(trial.params))
+        changed.seed = trial.seed if changed.seed is None else changed.seed
+        inner = Inner(changed.name, changed.objectives, changed._space(), changed.budget, changed._as_trial)
+        return await run_sweep_trial(inner, trial)
+
+    def _as_trial(
+        self, budget: int | Budget | None, place: Place | None, inherited: Sequence[Observation], watch: Watch
+    ) -> SweepResult:
+        warm = copy.copy(self)
+        warm.warm_start = (*self.warm_start, *inherited)
+        return warm._start(
+            warm._request(budget, place, False, False, place is not None and place.retry_failed), _silent, watch
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        space = self._space()
+        return {**self._plan(space, self._warm(space)), "budget": str(self.budget)}
 
     def _limits(self, budget: int | Budget | None) -> Budget | None:
         """The budget as given, None where none is."""
@@ -245,25 +323,20 @@ class SweepExperiment(Experiment[SweepResult]):
         allow_changed: bool,
         retry_failed: bool,
     ) -> Request:
-        limits, space = self._limits(budget), self._space()
-        plan = plan_of(
-            objective=self.base_experiment,
-            space=space,
-            optimizer=self.optimizer,
-            scheduler=self.scheduler,
-            objectives=self.objectives,
-            cost_key=self.cost_key,
-            seed=self.seed,
-            repeats=names_repeats(self.repeats, self.aggregate),
-        )
+        base = self.base_experiment
+        if isinstance(base, SweepExperiment) and not base.objectives.is_single:
+            raise UsageError(f'the sweep "{base.name}" has several objectives: a sweep over it needs one score')
+        space = self._space()
+        own = self.budget if budget is None and not resume else budget
+        limits, warm = self._limits(own), self._warm(space)
         request = Request(
             name=self.name,
             place=place,
-            plan=plan,
-            fresh=partial(self._bound, space),
+            plan=self._plan(space, warm),
+            fresh=partial(self._bound, space, warm),
             space=space,
             objectives=self.objectives,
-            cost_key=self.cost_key,
+            cost_key=self._cost_key,
             drawn_seed=secrets.randbits(32) if self.seed is None else self.seed,
             budget=limits,
             default_budget=Budget(trials=self.scheduler.natural_budget or DEFAULT_TRIALS),
@@ -271,25 +344,60 @@ class SweepExperiment(Experiment[SweepResult]):
             resume=resume,
             allow_changed=allow_changed,
             retry_failed=retry_failed,
+            nested=self._is_nested,
         )
         optimizer, _ = request.fresh(request.drawn_seed)  # what cannot be bound is an error here
         check_space(optimizer, space, request.drawn_seed)
         return request
 
-    def _bound(self, space: SearchSpace | None, seed: int) -> Parts:
-        """Fresh copies of optimizer and scheduler that know the space, the goal and the seed."""
+    def _plan(self, space: SearchSpace | None, warm: Sequence[Observation]) -> Plan:
+        return plan_of(
+            objective=self.base_experiment,
+            space=space,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            objectives=self.objectives,
+            cost_key=self._cost_key,
+            seed=self.seed,
+            repeats=names_repeats(self.repeats, self.aggregate),
+            nested=self._is_nested,
+            warm_start=warm,
+        )
+
+    @property
+    def _is_nested(self) -> bool:
+        """Whether its trials are experiments that run in the driver."""
+        return isinstance(self.base_experiment, Experiment) and self.base_experiment.nests
+
+    @property
+    def _cost_key(self) -> str | None:
+        return LEAF_COST if self.cost_key is None and self._is_nested else self.cost_key
+
+    def _warm(self, space: SearchSpace | None) -> Sequence[Observation]:
+        """The observations that fit into the space."""
+        return fitted(list(self.warm_start), space, self.name) if self.warm_start and space is not None else ()
+
+    def _bound(self, space: SearchSpace | None, warm: Sequence[Observation], seed: int) -> Parts:
+        """Fresh copies of optimizer and scheduler that know the space, the goal, the seed and earlier results."""
         optimizer = self.optimizer.copy()
         optimizer.bind(search_space=space, goal=self.goal, seed=seed)
+        for known in warm:
+            optimizer.observe(known.trial, known.result)
         scheduler = self.scheduler.copy()
         scheduler.search_space = space
         scheduler.bind(objectives=self.objectives, seed=seed)
         return optimizer, scheduler
 
-    async def _search(self, graph: CompiledGraph, request: Request, tell: Listener) -> SweepRecord:
-        async with _opened(self.executor) as executor:
-            limits = (executor.capacity, self.scheduler.max_parallel, UNLIMITED_SLOTS)
+    async def _search(
+        self, graph: CompiledGraph, request: Request, tell: Listener, watch: Watch | None = None
+    ) -> SweepRecord:
+        async with leaves(self.executor) as below:
+            limits = (below.slots, self.scheduler.max_parallel, UNLIMITED_SLOTS)
             slots = min(limit for limit in limits if limit is not None)
             async with _taken_up(request, slots, tell) as opened:
+                executor = below.executor
+                if request.nested:
+                    executor = DriverExecutor(below, slots, allow_changed=opened.has_changed, retried=opened.retried)
                 session = Session(
                     name=self.name,
                     seed=opened.seed,
@@ -301,7 +409,7 @@ class SweepExperiment(Experiment[SweepResult]):
                         repeats=self.repeats,
                         aggregator=self.aggregate,
                         objectives=self.objectives,
-                        cost_key=self.cost_key,
+                        cost_key=self._cost_key,
                     ),
                     executor=executor,
                     checkpoints=opened.checkpoints,
@@ -315,6 +423,8 @@ class SweepExperiment(Experiment[SweepResult]):
                     deduplicates=self.deduplicate,
                     restored=opened.restored,
                     is_kept=opened.is_kept,
+                    nested=request.nested,
+                    watch=_accounted(opened.run_id, watch),
                 )
                 error: BaseException | None = None
                 try:
@@ -325,6 +435,20 @@ class SweepExperiment(Experiment[SweepResult]):
                 finally:
                     await session.close()
                     await asyncio.shield(asyncio.to_thread(session.end, error))
+
+
+def _accounted(run_id: str, watch: Watch | None) -> Watch | None:
+    """`watch`, after what the sweep has spent was told to the trial that it belongs to."""
+    nest = NEST.get()
+    if nest is None:
+        return watch
+
+    def account(ledger: Ledger) -> None:
+        nest.account(run_id, ledger.spent.resource, ledger.spent.cost)
+        if watch is not None:
+            watch(ledger)
+
+    return account
 
 
 async def _run_stages(graph: CompiledGraph, session: Session) -> SweepRecord:
@@ -365,20 +489,6 @@ def _guarded(listener: Listener) -> Listener:
             logging.getLogger("metta.sweep").exception("a progress listener failed at %r", event)
 
     return tell
-
-
-@contextlib.asynccontextmanager
-async def _opened(executor: Executor | Callable[[], Executor]) -> AsyncIterator[Executor]:
-    """The executor given, which its owner closes; or a new one, closed when the sweep is over."""
-    if not isinstance(executor, type) and hasattr(executor, "submit"):
-        yield cast("Executor", executor)
-        return
-    own = cast("Callable[[], Executor]", executor)()
-    try:
-        yield own
-    finally:
-        # Closing waits for the processes' ends; a second Ctrl-C must not leave them behind.
-        await asyncio.shield(asyncio.to_thread(own.close))
 
 
 @contextlib.asynccontextmanager

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class Request:
         resume: the run to go on with, True for the latest unfinished one of this name, False for a new one.
         allow_changed: whether the plan may differ from the recorded one.
         retry_failed: whether failed trials are tried again.
+        nested: whether its trials are experiments that run in the driver.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Request:
     resume: bool | str = False
     allow_changed: bool = False
     retry_failed: bool = False
+    nested: bool = False
 
 
 @dataclass(slots=True)
@@ -88,6 +90,10 @@ class Opened:
     trial_folder: Callable[[int], Path]
     restored: Restored | None
     is_kept: bool
+    has_changed: bool = field(default=False, kw_only=True)
+    """Whether it was ever resumed with another plan: the runs below it then may still have the old one."""
+    retried: Collection[int] = field(default=(), kw_only=True)
+    """The failed trials that are tried again."""
     publish: Callable[[RunStatus], None]
     close: Callable[[], None]
 
@@ -112,6 +118,9 @@ def open_sweep(request: Request, slots: int, tell: Listener) -> Opened:
     run = store.create(request.name, KIND) if name is None else store.open(name, write=True)
     try:
         began = next(run.journal.events(kinds={records.STARTED}), None) is not None
+        if not began and request.resume:
+            # Its driver died before the sweep began: nothing is lost, and nothing says what its budget was.
+            raise UsageError(f"run {run.id} had not begun: start a new one")
         return _resumed(run, request, slots, tell) if began else _begun(run, request, slots, tell)
     except BaseException:
         run.close()
@@ -126,7 +135,7 @@ def _run_to_resume(store: Store, request: Request) -> str | None:
     nested = place is not None and place.is_nested
     if not request.resume and not nested:
         return None
-    # A run inside of a stage belongs to that stage: finished or not, there is no other one to go on with.
+    # A run inside of a stage or a trial belongs to that: finished or not, there is no other one to go on with.
     latest = store.latest(request.name, unfinished=not nested)
     if latest is not None:
         return latest.id
@@ -175,6 +184,7 @@ def _new_ledger(request: Request, budget: Budget, slots: int, tell: Listener) ->
         slots=slots,
         cost_key=request.cost_key,
         tell=tell,
+        nested=request.nested,
     )
 
 
@@ -290,7 +300,10 @@ def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
     journal.note(instant, records.RESUMED, **data)
     journal.commit(ledger, snapshot=True)
     ledger.tell = tell
-    return _opened(run, request, ledger, clock, journal, facts, how)
+    opened = _opened(run, request, ledger, clock, journal, facts, how)
+    opened.retried = retry
+    opened.has_changed = any(event.data["plan"] for event in run.journal.events(kinds={records.RESUMED}))
+    return opened
 
 
 def _allowed_changes(facts: Facts, request: Request) -> dict[str, str]:

@@ -65,9 +65,12 @@ class TrainingExperiment(Experiment[TrainingResult]):
         hidden_size: width of both hidden layers.
         seed: of the first weights and of the batches' order; the data's split is always the same.
         name: for messages and drawings.
+        classes: how many of the ten digits there are to tell apart, from 0 on: 2 to 10; fewer are easier.
+        noise: standard deviation of the normal noise that is added to every pixel (pixels are 0 to 1), the same in
+            every training; more is harder.
 
     Raises:
-        UsageError: a value is no number, or not positive.
+        UsageError: a value is no number, or outside of its range.
     """
 
     max_epochs: int = 10
@@ -76,6 +79,8 @@ class TrainingExperiment(Experiment[TrainingResult]):
     hidden_size: int = 64
     seed: int = 0
     name: str = "training"
+    classes: int = 10
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for field in ("max_epochs", "batch_size", "hidden_size"):
@@ -85,6 +90,12 @@ class TrainingExperiment(Experiment[TrainingResult]):
         rate: object = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < math.inf:
             raise UsageError(f"TrainingExperiment(learning_rate={rate!r}): expected a number above 0")
+        classes: object = self.classes
+        if isinstance(classes, bool) or not isinstance(classes, int) or not 2 <= classes <= 10:
+            raise UsageError(f"TrainingExperiment(classes={classes!r}): expected a whole number from 2 to 10")
+        noise: object = self.noise
+        if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= float(noise) < math.inf:
+            raise UsageError(f"TrainingExperiment(noise={noise!r}): expected a number, at least 0")
 
     def pipeline(self) -> Pipeline:
         """Load the data, build or restore the network, train epoch by epoch, test.
@@ -97,7 +108,7 @@ class TrainingExperiment(Experiment[TrainingResult]):
         settings = digits.Settings(self.learning_rate, self.batch_size, self.hidden_size, self.seed)
         return (
             Pipeline(trial=Trial)
-            .stage("load", digits.load_digits)
+            .stage("load", digits.load_digits, classes=self.classes, noise=self.noise)
             .through(data=digits.Digits)
             .stage("build", digits.build, settings=settings)
             .through(state=digits.State)

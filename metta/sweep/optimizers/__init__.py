@@ -8,11 +8,13 @@ from metta.sweep.optimizers.base import Restored as Restored
 from metta.sweep.optimizers.bayesian import BayesianOptimizer as BayesianOptimizer
 from metta.sweep.optimizers.evolution import EvolutionaryStrategy as EvolutionaryStrategy
 from metta.sweep.optimizers.grid import GridOptimizer as GridOptimizer
+from metta.sweep.optimizers.multi_fidelity.optimizer import MultiFidelityOptimizer as MultiFidelityOptimizer
 from metta.sweep.optimizers.nevergrad import NevergradOptimizer as NevergradOptimizer
 from metta.sweep.optimizers.optuna import OptunaOptimizer as OptunaOptimizer
 from metta.sweep.optimizers.protein import ProteinOptimizer as ProteinOptimizer
 from metta.sweep.optimizers.random import RandomOptimizer as RandomOptimizer
 from metta.sweep.optimizers.sobol import SobolOptimizer as SobolOptimizer
+from metta.sweep.optimizers.transfer.optimizer import TransferOptimizer as TransferOptimizer
 from metta.sweep.registry import Registry
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "BayesianOptimizer",
     "EvolutionaryStrategy",
     "GridOptimizer",
+    "MultiFidelityOptimizer",
     "NevergradOptimizer",
     "Optimizer",
     "OptunaOptimizer",
@@ -28,6 +31,7 @@ __all__ = [
     "RandomOptimizer",
     "Restored",
     "SobolOptimizer",
+    "TransferOptimizer",
     "create_optimizer",
 ]
 
@@ -38,11 +42,13 @@ OPTIMIZERS = Registry(
         "bayesian": "metta.sweep.optimizers.bayesian:BayesianOptimizer",
         "evolutionary_strategy": "metta.sweep.optimizers.evolution:EvolutionaryStrategy",
         "grid": "metta.sweep.optimizers.grid:GridOptimizer",
+        "multi_fidelity": "metta.sweep.optimizers.multi_fidelity.optimizer:MultiFidelityOptimizer",
         "nevergrad": "metta.sweep.optimizers.nevergrad:NevergradOptimizer",
         "optuna": "metta.sweep.optimizers.optuna:OptunaOptimizer",
         "protein": "metta.sweep.optimizers.protein:ProteinOptimizer",
         "random": "metta.sweep.optimizers.random:RandomOptimizer",
         "sobol": "metta.sweep.optimizers.sobol:SobolOptimizer",
+        "transfer": "metta.sweep.optimizers.transfer.optimizer:TransferOptimizer",
     },
 )
 

@@ -16,7 +16,7 @@ from metta.sweep.errors import MissingExtraError, UsageError
 from metta.sweep.goal import Direction, Goal, Objectives
 from metta.sweep.optimizers.ax_space import AxSpace
 from metta.sweep.optimizers.replaying import MAX_REJECTED, ReplayingOptimizer
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, Integer, SearchSpace
 from metta.sweep.trial import Params
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_INITIALIZATION = 5
 """What Ax takes for `initialization_budget=None`."""
+
+
+_NO_OBJECTIVES = "objective_thresholds are for several objectives: give their names in objectives=[...]"
 
 
 class _Acquisition(NamedTuple):
@@ -100,12 +103,23 @@ class AxOptimizer(ReplayingOptimizer):
             self.goal = _goal_for(self.objective_names, goal)
         if self.goal is not None:
             self._check_objectives(Objectives.of(self.goal))
+        else:
+            _check_thresholds(self.objective_thresholds, self.objective_names)
         _require_installed(saasbo)
+        self._assumed: Objectives | None = None
+        """The objectives while nobody has given a direction; a run may."""
         self._opened: _Opened | None = None
         self._told: set[int] = set()
         """Numbers of the trials that are over for Ax."""
         self._arms: set[frozenset[tuple[str, Any]]] = set()
         """The configurations that Ax knows, in its terms."""
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """The acquisition functions that take as many objectives, and how many trials come before the model."""
+        count = len(self.objective_names) if self.goal is None else len(Objectives.of(self.goal).keys)
+        is_single = count <= 1
+        fitting = [name for name, known in _ACQUISITIONS.items() if is_single or known.several is not None]
+        return {"acquisition": Choice(fitting), "initialization_budget": Integer(2, 20)}
 
     def bind(
         self,
@@ -125,9 +139,11 @@ class AxOptimizer(ReplayingOptimizer):
     @property
     def objectives(self) -> Objectives:
         """The goal as objectives; "maximize" where no direction was given."""
-        if self.goal is None and self.objective_names:
-            self.goal = _goal_for(self.objective_names, {})
-        return super().objectives
+        if self.goal is not None or not self.objective_names:
+            return super().objectives
+        if self._assumed is None:
+            self._assumed = Objectives.of(_goal_for(self.objective_names, {}))
+        return self._assumed
 
     # Asking and telling
 
@@ -274,13 +290,7 @@ class AxOptimizer(ReplayingOptimizer):
 
     def _check_objectives(self, objectives: Objectives) -> None:
         """Refuse arguments that do not fit the objectives."""
-        if self.objective_thresholds and objectives.is_single:
-            raise UsageError("objective_thresholds are for several objectives: give their names in objectives=[...]")
-        for name in self.objective_thresholds:
-            if name not in objectives.keys:
-                near = get_close_matches(name, objectives.keys, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the objectives are {', '.join(objectives.keys)}"
-                raise UsageError(f"objective_thresholds: there is no objective {name!r}: {hint}")
+        _check_thresholds(self.objective_thresholds, objectives.keys)
         if (
             self.acquisition is not None
             and not objectives.is_single
@@ -344,6 +354,17 @@ def _checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UsageError(f"objective_thresholds[{name!r}]={value!r}: expected a finite number")
     return {name: float(value) for name, value in thresholds.items()}
+
+
+def _check_thresholds(thresholds: Mapping[str, float], objectives: Sequence[str]) -> None:
+    """Refuse thresholds that are not of these objectives, or of the only one."""
+    if thresholds and len(objectives) < 2:
+        raise UsageError(_NO_OBJECTIVES)
+    for name in thresholds:
+        if name not in objectives:
+            near = get_close_matches(name, objectives, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the objectives are {', '.join(objectives)}"
+            raise UsageError(f"objective_thresholds: there is no objective {name!r}: {hint}")
 
 
 def _checked_budget(budget: int | None) -> int | None:

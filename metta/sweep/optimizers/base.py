@@ -27,6 +27,7 @@ from metta.sweep.errors import UsageError
 from metta.sweep.goal import Goal, Objectives
 from metta.sweep.space import SearchSpace
 from metta.sweep.trial import Trial
+from metta.sweep.tunable import Tunable
 
 
 class Restored(StrEnum):
@@ -40,7 +41,7 @@ class Restored(StrEnum):
     """It knows all results, but its next suggestions are not those of the uninterrupted run."""
 
 
-class Optimizer(ABC):
+class Optimizer(Tunable, ABC):
     """Suggests parameters and learns from results. A custom one writes `suggest` and `observe`.
 
     Args:

@@ -10,7 +10,7 @@ from metta.sweep.errors import UsageError
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers.protein.search import ModelOptimizer, Proposal
 from metta.sweep.optimizers.protein.settings import check_name
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, Integer, SearchSpace, Uniform
 
 if TYPE_CHECKING:
     from metta.sweep.optimizers.protein.gp import Prior
@@ -72,6 +72,13 @@ class BayesianOptimizer(ModelOptimizer):
         self.exploration: float = exploration if exploration is not None else 2.0 if acquisition == "ucb" else 0.0
         self.initial_samples = initial_samples
 
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {
+            "acquisition": Choice(ACQUISITIONS),
+            "exploration": Uniform(0, 3),
+            "initial_samples": Integer(2, 20),
+        }
+
     def _prior(self) -> Prior:
         from metta.sweep.optimizers.protein.gp import Prior
 
@@ -81,7 +88,8 @@ class BayesianOptimizer(ModelOptimizer):
         return Prior(noise=1e-3, noise_sd=1.5, length=length, length_sd=0.7, linear=0.1, jitter=1e-6)
 
     def _propose(self, step: Step) -> Proposal:
-        from metta.sweep.optimizers.protein.improving import Search, propose
+        from metta.sweep.optimizers.protein.candidates import Search
+        from metta.sweep.optimizers.protein.improving import propose
 
         initial = self.initial_samples or min(max(2 * len(step.encoding.axes), 5), 10)
         return propose(Search(self.acquisition, self.exploration, initial), step)

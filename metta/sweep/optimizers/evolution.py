@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metta.sweep.errors import UsageError
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers.nevergrad import NevergradOptimizer
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, Integer, SearchSpace
 
 if TYPE_CHECKING:
     import nevergrad as ng
@@ -31,7 +31,7 @@ class EvolutionaryStrategy(NevergradOptimizer):
     Args:
         search_space, seed, goal: see `Optimizer`.
         algorithm: "CMA" (Hansen and Ostermeier, 2001), "DE" (Storn and Price, 1997) or "PSO" (Kennedy and Eberhart,
-            1995).
+            1995). One parameter alone has no covariance: "CMA" then is "DE".
         population_size: members of a generation, at least 2; None for the algorithm's own size, which grows with the
             number of parameters.
         budget, num_workers, initial_params: see `NevergradOptimizer`.
@@ -74,11 +74,16 @@ class EvolutionaryStrategy(NevergradOptimizer):
         )
         self.population_size = population_size
 
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {"algorithm": Choice(_FAMILIES), "population_size": Integer(4, 40, log=True)}
+
     def _make(self, parametrization: ng.p.Dict) -> Library:
         import nevergrad as ng
 
-        if self.population_size is None:
+        alone = self.algorithm == "CMA" and parametrization.dimension == 1
+        if self.population_size is None and not alone:
             return super()._make(parametrization)
-        family = getattr(ng.optimizers, _FAMILIES[self.algorithm])
-        made: Library = family(popsize=self.population_size)(parametrization, self.budget, self.num_workers)
+        family = getattr(ng.optimizers, _FAMILIES["DE" if alone else self.algorithm])
+        size = {} if self.population_size is None else {"popsize": self.population_size}
+        made: Library = family(**size)(parametrization, self.budget, self.num_workers)
         return made

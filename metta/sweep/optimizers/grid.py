@@ -69,6 +69,10 @@ class GridOptimizer(Optimizer):
         if self.search_space is not None:
             self._axes(self.search_space)
 
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """The resolution, where one number is meant for all parameters."""
+        return {"resolution": Integer(2, 10)} if isinstance(self.resolution, int) else {}
+
     def bind(
         self,
         *,

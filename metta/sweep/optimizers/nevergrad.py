@@ -12,7 +12,7 @@ from metta.sweep.errors import MissingExtraError, UsageError
 from metta.sweep.goal import Goal, Losses
 from metta.sweep.optimizers.nevergrad_space import NevergradSpace
 from metta.sweep.optimizers.replaying import Outcome, ReplayingOptimizer
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, SearchSpace
 
 if TYPE_CHECKING:
     import nevergrad as ng
@@ -81,6 +81,9 @@ class NevergradOptimizer(ReplayingOptimizer):
         self._hears_first = False
         """The algorithm refused a trial that it did not ask for."""
 
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {"algorithm": Choice(COMMON)}
+
     def copy(self) -> Self:
         if self._opened is None or not getattr(self._opened.library, "recast", False):
             return super().copy()
@@ -105,7 +108,7 @@ class NevergradOptimizer(ReplayingOptimizer):
                 break
             chosen = self._next_initial()
             if chosen is None:
-                candidate = library.ask()
+                candidate = self._asked(library)
                 params = space.decode(candidate.value)
                 if self.require_space().broken(params) is not None:
                     chosen = self._random_params()  # Nevergrad gave up
@@ -118,6 +121,18 @@ class NevergradOptimizer(ReplayingOptimizer):
             self._enter(number, params)
             numbers.append(number)
         return numbers
+
+    def _asked(self, library: Library) -> ng.p.Parameter:
+        try:
+            return library.ask()
+        except ImportError as missing:  # for spaces of some kinds an algorithm wants a library of its own
+            # Nevergrad notes that wish in a configuration which all optimizers of the process share.
+            config: Any = getattr(getattr(library, "optim", library), "_config", None)
+            if getattr(config, "fcmaes", False):
+                config.fcmaes = False
+            raise UsageError(
+                f"Nevergrad's {self.algorithm!r} cannot search {len(self.require_space())} parameters: {missing}"
+            ) from missing
 
     def _tell(self, number: int) -> None:
         outcome = self._outcome(number)

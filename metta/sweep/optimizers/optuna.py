@@ -14,7 +14,7 @@ from metta.sweep.errors import MissingExtraError, UsageError
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers.optuna_space import Codec, codec
 from metta.sweep.optimizers.replaying import MAX_REJECTED, ReplayingOptimizer
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, SearchSpace
 from metta.sweep.trial import Params
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ _SAMPLERS = {
     "QMC": _Sampler("QMCSampler", False),
     "random": _Sampler("RandomSampler", True),
 }
+
+_ONE_OBJECTIVE = ("CMA-ES",)
+"""Samplers that take one objective only."""
 
 
 class _Opened(NamedTuple):
@@ -86,6 +89,20 @@ class OptunaOptimizer(ReplayingOptimizer):
         _make_sampler(self.sampler, 0, sampler_kwargs)  # wrong arguments are an error here, not at the run's start
         self._opened: _Opened | None = None
         self._codecs: dict[str, Codec] = {}
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """The samplers that are installed, take these arguments, and fit the number of objectives."""
+        fitting = [name for name in _SAMPLERS if self._fits(name)]
+        return {"sampler": Choice(fitting)} if len(fitting) > 1 else {}
+
+    def _fits(self, name: str) -> bool:
+        if name in _ONE_OBJECTIVE and not self.objectives.is_single:
+            return False
+        try:
+            _make_sampler(name, 0, self.sampler_kwargs)
+        except (UsageError, MissingExtraError):
+            return False
+        return True
 
     # Asking
 
@@ -147,8 +164,9 @@ class OptunaOptimizer(ReplayingOptimizer):
         return self._opened
 
     def _sampler_with(self, seed: int) -> optuna.samplers.BaseSampler:
-        if self.sampler == "CMA-ES" and not self.objectives.is_single:
-            raise UsageError("the CMA-ES sampler takes one objective: use TPE, NSGA-II, GP, QMC or random")
+        if self.sampler in _ONE_OBJECTIVE and not self.objectives.is_single:
+            others = ", ".join(name for name in _SAMPLERS if name not in _ONE_OBJECTIVE)
+            raise UsageError(f"the {self.sampler} sampler takes one objective; for several there is {others}")
         return _make_sampler(self.sampler, seed, self.sampler_kwargs)
 
     def _create(self, sampler: optuna.samplers.BaseSampler) -> _Opened:

@@ -82,6 +82,9 @@ class ReplayingOptimizer(Optimizer):
         """By number."""
         self._changed: dict[int, None] = {}
         """Numbers whose records the library does not know yet, in the order of their observation."""
+        self._foreign: list[int] = []
+        """Numbers of trials of others that the library does not know yet. It hears of them at the next suggestion:
+        it may only be made when the run has said its seed and its goal."""
         self._resource: int | None = None
         """The resource whose results the library knows."""
         self._suggested = 0
@@ -100,7 +103,7 @@ class ReplayingOptimizer(Optimizer):
 
     @abstractmethod
     def _adopt(self, number: int) -> None:
-        """Make a trial known that the library did not suggest; its outcome is told later."""
+        """Make a trial known that the library did not suggest; `_tell` follows."""
 
     @abstractmethod
     def _rebuild(self) -> None:
@@ -212,8 +215,7 @@ class ReplayingOptimizer(Optimizer):
             return None
         number = len(self._records)
         self._records[number] = Record(params, dict(trial.params))
-        with self._quiet():
-            self._adopt(number)
+        self._foreign.append(number)
         return number
 
     def _record(self, number: int, resource: int, values: tuple[float, ...] | None, finished: bool) -> None:
@@ -227,6 +229,9 @@ class ReplayingOptimizer(Optimizer):
     def _show_results(self) -> None:
         """Bring the library up to date with the records."""
         shown, self._resource = self._resource, self._resource_to_show()
+        for number in self._foreign:
+            self._adopt(number)
+        self._foreign.clear()
         if shown not in (None, self._resource):
             self._rebuild()
         else:
@@ -279,5 +284,5 @@ class ReplayingOptimizer(Optimizer):
 
     def _forget(self) -> None:
         """Back to the beginning, but for what the library knows."""
-        self._records, self._changed, self._log = {}, {}, []
+        self._records, self._changed, self._foreign, self._log = {}, {}, [], []
         self._resource, self._suggested = None, 0

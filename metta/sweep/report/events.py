@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from metta.sweep.goal import Objectives, Score
+
 
 @dataclass(frozen=True, slots=True)
 class SweepStarted:
@@ -15,8 +17,7 @@ class SweepStarted:
 
     seconds: float
     name: str
-    metric: str
-    maximize: bool
+    objectives: Objectives
     trials: int | None = None
     max_seconds: float | None = None
 
@@ -35,12 +36,12 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialReported:
-    """A running trial reported its score after `step` units of resource (epochs, say)."""
+    """A running trial reported its score after `step` units of resource (epochs, say): a number per objective."""
 
     seconds: float
     trial: int
     step: int
-    score: float | None
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class TrialPaused:
     seconds: float
     trial: int
     step: int
-    score: float | None
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class TrialEnded:
     trial: int
     state: str
     step: int
-    score: float | None
+    score: Score | None
     reason: str | None = None
     message: str = ""
 

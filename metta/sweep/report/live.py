@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
+from metta.sweep.goal import Objectives, Score
 from metta.sweep.report.events import (
     SweepEnded,
     SweepEvent,
@@ -122,7 +123,7 @@ def region(progress: Progress, width: int = WIDTH) -> RenderableType:
     rows = sorted(progress.running.items())
     for number, row in rows[:MAX_ROWS]:
         span = f"{row.step}/{row.until}" if row.until else str(row.step)
-        line = f"  trial {number:<5} step {span:<9} {progress.metric} {number_text(row.score)}"
+        line = f"  trial {number:<5} step {span:<9} {scores_text(progress.objectives, row.score)}"
         lines.append(Text(shorten(line, width)))
     if len(rows) > MAX_ROWS:
         lines.append(Text(f"  and {len(rows) - MAX_ROWS} more"))
@@ -180,22 +181,20 @@ def line_of(event: SweepEvent, before: Progress, after: Progress) -> str | None:
     """The line for an event, None for events that change no state (reports)."""
     match event:
         case SweepStarted():
-            goal = "maximize" if event.maximize else "minimize"
             budget = f", {event.trials} trials" if event.trials is not None else ""
-            return f'sweep "{event.name}" started: {goal} {event.metric}{budget}'
+            return f'sweep "{event.name}" started: {goal_text(event.objectives)}{budget}'
         case TrialStarted():
             verb = f"resumed at {event.step}" if event.resumed else "started"
             until = f" until {event.until}" if event.until else ""
             params = ", ".join(f"{name}={value_text(value)}" for name, value in event.params.items())
             return f"trial {event.trial} {verb}{until}" + ("" if event.resumed else f": {params}")
         case TrialPaused():
-            return f"trial {event.trial} paused at {event.step}, {after.metric} {number_text(event.score)}"
+            return f"trial {event.trial} paused at {event.step}, {scores_text(after.objectives, event.score)}"
         case TrialEnded(state="failed"):
             return f"trial {event.trial} failed ({event.reason}): {event.message}"
         case TrialEnded():
-            mark = " (best)" if after.best is not None and after.best.trial == event.trial else ""
-            score = f", {after.metric} {number_text(event.score)}{mark}"
-            return f"trial {event.trial} {event.state} at {event.step}{score}"
+            score = scores_text(after.objectives, event.score)
+            return f"trial {event.trial} {event.state} at {event.step}, {score}{_mark(after, event.trial)}"
         case SweepEnded():
             return f"sweep ended: {event.error}" if event.error else f"sweep finished: {summary(after)}"
         case TrialReported():
@@ -217,10 +216,20 @@ def _trials(progress: Progress) -> str:
 
 
 def _standing(progress: Progress) -> str:
-    best = progress.best
-    told = f"best {progress.metric} {number_text(best.score)} (trial {best.trial})" if best else "no score yet"
+    best, front = progress.best, progress.front.trials
+    told = "no score yet"
+    if best is not None:
+        told = f"best {scores_text(progress.objectives, best.score)} (trial {best.trial})"
+    elif front:
+        told = f"Pareto front: {trials_text(len(front))}"
     states = {"running": len(progress.running), "paused": progress.paused, **progress.ended}
     return f"{told}, {counts(states)}" if any(states.values()) else told
+
+
+def _mark(progress: Progress, trial: int) -> str:
+    if progress.best is not None and progress.best.trial == trial:
+        return " (best)"
+    return " (Pareto front)" if trial in progress.front.trials else ""
 
 
 def _left(progress: Progress) -> str:
@@ -238,6 +247,23 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def goal_text(objectives: Objectives) -> str:
+    """What is optimized, as "maximize accuracy, minimize latency"."""
+    pairs = zip(objectives.directions, objectives.keys, strict=True)
+    return ", ".join(f"{direction} {key}" for direction, key in pairs)
+
+
+def scores_text(objectives: Objectives, score: Score | None) -> str:
+    """A score with its names, as "accuracy 0.91, latency 20"."""
+    values = dict(score) if isinstance(score, Mapping) else dict.fromkeys(objectives.keys, score)
+    return ", ".join(f"{key} {number_text(values.get(key))}" for key in objectives.keys)
+
+
+def trials_text(count: int) -> str:
+    """How many trials."""
+    return f"{count} trial" if count == 1 else f"{count} trials"
 
 
 def number_text(value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""Where a sweep stands, folded from its events. Pure: O(running trials) per event, nothing is ever rescanned."""
+"""Where a sweep stands, folded from its events.
+
+Pure: O(running trials, and trials of the Pareto front) per event, nothing is ever rescanned.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from metta.sweep.goal import Losses, Objectives, Score, dominates
 from metta.sweep.report.events import (
     SweepEnded,
     SweepEvent,
@@ -23,7 +27,7 @@ class Running:
 
     step: int
     until: int | None
-    score: float | None
+    score: Score | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,22 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """The trials that no other one beats in all objectives, with their losses, at the largest step reached so far."""
+
+    trials: Mapping[int, Losses] = field(default_factory=dict)
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """The state a view draws. `ended` counts by state, `failures` by reason."""
+    """The state a view draws. `ended` counts by state, `failures` by reason.
+
+    With one objective there is a `best`, with several a `front`.
+    """
 
     name: str = ""
-    metric: str = "score"
-    maximize: bool = True
+    objectives: Objectives = field(default_factory=Objectives)
     trials: int | None = None
     max_seconds: float | None = None
     seconds: float = 0.0
@@ -51,6 +65,7 @@ class Progress:
     ended: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     best: Best | None = None
+    front: Front = Front()
     over: bool = False
     error: str | None = None
 
@@ -78,8 +93,7 @@ def advance(progress: Progress, event: SweepEvent) -> Progress:
         case SweepStarted():
             return Progress(
                 name=event.name,
-                metric=event.metric,
-                maximize=event.maximize,
+                objectives=event.objectives,
                 trials=event.trials,
                 max_seconds=event.max_seconds,
                 seconds=event.seconds,
@@ -93,11 +107,11 @@ def advance(progress: Progress, event: SweepEvent) -> Progress:
                 running={**now.running, event.trial: row},
             )
         case TrialReported():
-            best = _better(now, event)
+            now = replace(now, best=_better(now, event), front=_advanced(now, event))
             if (row_now := now.running.get(event.trial)) is None:
-                return replace(now, best=best)
+                return now
             row = Running(event.step, row_now.until, event.score)
-            return replace(now, best=best, running={**now.running, event.trial: row})
+            return replace(now, running={**now.running, event.trial: row})
         case TrialPaused():
             return replace(now, paused=now.paused + 1, running=_without(now.running, event.trial))
         case TrialEnded():
@@ -116,13 +130,26 @@ def advance(progress: Progress, event: SweepEvent) -> Progress:
 
 
 def _better(progress: Progress, event: TrialReported) -> Best | None:
-    if event.score is None or not math.isfinite(event.score):
-        return progress.best
-    sign = 1 if progress.maximize else -1
-    best = progress.best
-    if best is not None and (event.step, sign * event.score) <= (best.step, sign * best.score):
+    score, best = event.score, progress.best
+    if not isinstance(score, int | float) or not math.isfinite(score):
         return best
-    return Best(event.score, event.trial, event.step)
+    sign = 1 if progress.objectives.directions[0] == "maximize" else -1
+    if best is not None and (event.step, sign * score) <= (best.step, sign * best.score):
+        return best
+    return Best(score, event.trial, event.step)
+
+
+def _advanced(progress: Progress, event: TrialReported) -> Front:
+    """The front after a report."""
+    score, front = event.score, progress.front
+    if not isinstance(score, Mapping) or not all(map(math.isfinite, score.values())) or event.step < front.step:
+        return front
+    losses = progress.objectives.losses(score)
+    others = front.trials if event.step == front.step else {}
+    if any(dominates(other, losses) for other in others.values()):
+        return front
+    kept = {number: other for number, other in others.items() if not dominates(losses, other)}
+    return Front({**kept, event.trial: losses}, event.step)
 
 
 def _without(running: Mapping[int, Running], trial: int) -> dict[int, Running]:

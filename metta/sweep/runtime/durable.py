@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from metta.sweep.compiler.codegen import generate, is_dynamic
 from metta.sweep.compiler.dynamic_codegen import generate_dynamic
@@ -27,6 +27,9 @@ from metta.sweep.store.failpoints import fail_point
 from metta.sweep.store.files import temporary_files
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
+from metta.sweep.trial import MemoryChannel, Trial
+
+T = TypeVar("T")
 
 KIND = "pipeline"
 VALUE = "@value"
@@ -73,7 +76,7 @@ class DurableGraph(Generic[In, Out]):
     async def arun(self, /, *args: Any, **inputs: Any) -> Out:
         """Like `run`, without blocking the event loop."""
         self.graph.check_inputs(args, inputs)
-        run = await in_thread(self.store.create, self.name, KIND)
+        run = await _opened(partial(self.store.create, self.name, KIND))
         result: Out = await self._main(run, partial(self._begin, run, args, inputs))
         return result
 
@@ -94,8 +97,14 @@ class DurableGraph(Generic[In, Out]):
 
     async def aresume(self, run: str | None = None, /, *, allow_changed: bool = False, **inputs: Any) -> Out:
         """Like `resume`, without blocking the event loop."""
-        found = await in_thread(self._find, run)
+        found = await _opened(partial(self._find, run))
         result: Out = await self._main(found, partial(self._continue, found, inputs, allow_changed))
+        return result
+
+    async def agoon(self, run: str, args: tuple[Any, ...], inputs: Mapping[str, Any], *, allow_changed: bool) -> Out:
+        """Go on with a run of a stage or a trial; begin it where its driver died before it had. Errors: `resume`."""
+        found = await _opened(partial(self._find, run))
+        result: Out = await self._main(found, partial(self._continue, found, inputs, allow_changed, args))
         return result
 
     def _find(self, run: str | None) -> Run:
@@ -109,7 +118,7 @@ class DurableGraph(Generic[In, Out]):
     async def _main(self, run: Run, prepare: Callable[[], Prepared]) -> Any:
         """Run to the end, whatever it is, and leave the run closed."""
         try:
-            prepared = await in_thread(prepare)
+            prepared: Prepared = await _uncut(prepare)
             if prepared.finished:
                 return prepared.result
             recorder = prepared.recorder
@@ -151,9 +160,13 @@ class DurableGraph(Generic[In, Out]):
         fail_point("run.started")
         return Prepared(recorder, args, inputs)
 
-    def _continue(self, run: Run, given: Mapping[str, Any], allow_changed: bool) -> Prepared:
+    def _continue(
+        self, run: Run, given: Mapping[str, Any], allow_changed: bool, args_to_begin: tuple[Any, ...] | None = None
+    ) -> Prepared:
         vault = Vault(run, self.store)
         history = History.of(run.journal.events())
+        if not history.name and args_to_begin is not None:
+            return self._begin(run, args_to_begin, given)
         if not history.name:
             # Its driver died before the run began: nothing is lost, and nothing says what its inputs were.
             raise UsageError(f"run {run.id} had not begun: start a new one")
@@ -221,6 +234,35 @@ class DurableGraph(Generic[In, Out]):
         return {**declared.contract.fields, **declared.optional}.get(name)
 
 
+async def _uncut(call: Callable[[], T]) -> T:
+    """Call it in a thread. When this is cancelled, the thread is waited for: it holds what is about to be closed."""
+    calling = asyncio.ensure_future(in_thread(call))
+    try:
+        result: T = await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait({calling})
+        if not calling.cancelled():
+            calling.exception()  # seen
+        raise
+    return result
+
+
+async def _opened(opening: Callable[[], Run]) -> Run:
+    """Open a run in a thread. When this is cancelled meanwhile, it is closed again: its lock is not left behind."""
+    opened: list[Run] = []
+
+    def open_it() -> Run:
+        opened.append(opening())
+        return opened[0]
+
+    try:
+        return await _uncut(open_it)
+    except asyncio.CancelledError:
+        for run in opened:
+            await in_thread(run.close)
+        raise
+
+
 def _end(recorder: Recorder, status: RunStatus, data: Mapping[str, Any]) -> None:
     """Write down how a run has ended: one event, "run.completed" for instance."""
     recorder.commit(f"run.{status.value}", "", data)
@@ -229,6 +271,8 @@ def _end(recorder: Recorder, status: RunStatus, data: Mapping[str, Any]) -> None
 
 
 def _stored(vault: Vault, name: str, value: object) -> Stored:
+    if isinstance(value, Trial) and not isinstance(value.channel, MemoryChannel):
+        return Stored()  # a handle on a trial that runs: what is in it changes meanwhile
     try:
         return vault.store(value, f'the input "{name}"')
     except Unstorable:

@@ -17,7 +17,7 @@ behind "<key>~2/" for what stands in the second attempt of a nested pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -82,6 +82,7 @@ class Passage:
         seconds: of the successful attempt.
         profile: what `profile=True` has measured of it.
         archive_pending: the outcome is committed and has not been archived yet.
+        reports: what it has reported for the trial that the run belongs to: [step, metrics] each.
         reason, message, traceback: of its last failure.
     """
 
@@ -96,6 +97,7 @@ class Passage:
     seconds: float = 0.0
     profile: Mapping[str, float] | None = None
     archive_pending: bool = False
+    reports: Sequence[Sequence[Any]] = ()
     reason: str = ""
     message: str = ""
     traceback: str = ""
@@ -148,6 +150,7 @@ class History:
                     done=True,
                     output=Stored.from_json(data),
                     skipped=data.get("skipped", False),
+                    reports=data.get("reports", ()),
                     cached=data.get("cached", False),
                     seconds=data.get("seconds", 0.0),
                     profile=data.get("profile"),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.contracts.storable import storable
+from metta.sweep.executors.nest import NEST
 from metta.sweep.runtime.history import KILLS, History, Passage, Stored
 from metta.sweep.runtime.scope import SCOPE, Scope, here
 from metta.sweep.store.codec import Unstorable
@@ -175,6 +176,9 @@ class Visit:
         Raises:
             StorageError: it is damaged.
         """
+        nest = NEST.get()
+        if nest is not None:
+            nest.repeat(self.known.reports)
         if self.known.skipped:
             return skipped
         record = self._record
@@ -234,6 +238,9 @@ class Visit:
             data["archive"] = True
         if record.hooks.get("profile"):
             data["profile"] = self._profile()
+        nest = NEST.get()
+        if nest is not None and (reports := nest.new_reports()):
+            data["reports"] = reports
         self._apply("stage.done", data)
         fail_point("stage.committed")
 

@@ -80,14 +80,21 @@ def node_of(key: str) -> str:
     return _UNQUOTED.sub(lambda found: chr(int(found[1], 16)), name)
 
 
-SCOPE: ContextVar[Scope] = ContextVar("metta_sweep_scope")
+SCOPE: ContextVar[Scope | None] = ContextVar("metta_sweep_scope", default=None)
 
 
 def here() -> Scope:
     """The place in a durable run at which this code runs; only for what runs inside of one."""
-    return SCOPE.get()
+    scope = SCOPE.get()
+    assert scope is not None
+    return scope
 
 
 def current_scope() -> Scope | None:
     """The same where it may be none."""
-    return SCOPE.get(None)
+    return SCOPE.get()
+
+
+def leave_scope() -> None:
+    """From here on this task's code belongs to no stage: it is a trial, which has a place of its own."""
+    SCOPE.set(None)

@@ -3,6 +3,10 @@
 from typing import Any
 
 from metta.sweep.registry import Registry
+from metta.sweep.schedulers.allocation import AdaptiveBandit as AdaptiveBandit
+from metta.sweep.schedulers.allocation import AllocationPolicy as AllocationPolicy
+from metta.sweep.schedulers.allocation import EqualAllocation as EqualAllocation
+from metta.sweep.schedulers.allocation import ProportionalToPromise as ProportionalToPromise
 from metta.sweep.schedulers.asha import ASHAScheduler as ASHAScheduler
 from metta.sweep.schedulers.asynchronous import AsynchronousScheduler as AsynchronousScheduler
 from metta.sweep.schedulers.base import Scheduler as Scheduler
@@ -17,12 +21,16 @@ from metta.sweep.schedulers.resource_aware import ResourceAwareScheduler as Reso
 __all__ = [
     "SCHEDULERS",
     "ASHAScheduler",
+    "AdaptiveBandit",
+    "AllocationPolicy",
     "AsynchronousScheduler",
     "BatchScheduler",
+    "EqualAllocation",
     "HyperbandScheduler",
     "MedianStoppingScheduler",
     "PB2Scheduler",
     "PBTScheduler",
+    "ProportionalToPromise",
     "ResourceAwareScheduler",
     "Scheduler",
     "SynchronousBatchScheduler",
@@ -32,13 +40,16 @@ __all__ = [
 SCHEDULERS = Registry(
     "scheduler",
     {
+        "adaptive_bandit": "metta.sweep.schedulers.allocation:AdaptiveBandit",
         "asha": "metta.sweep.schedulers.asha:ASHAScheduler",
         "asynchronous": "metta.sweep.schedulers.asynchronous:AsynchronousScheduler",
         "batch": "metta.sweep.schedulers.batch:BatchScheduler",
+        "equal_allocation": "metta.sweep.schedulers.allocation:EqualAllocation",
         "hyperband": "metta.sweep.schedulers.hyperband:HyperbandScheduler",
         "median_stopping": "metta.sweep.schedulers.median:MedianStoppingScheduler",
         "pb2": "metta.sweep.schedulers.pb2:PB2Scheduler",
         "pbt": "metta.sweep.schedulers.pbt:PBTScheduler",
+        "proportional_to_promise": "metta.sweep.schedulers.allocation:ProportionalToPromise",
         "resource_aware": "metta.sweep.schedulers.resource_aware:ResourceAwareScheduler",
         "synchronous_batch": "metta.sweep.schedulers.batch:SynchronousBatchScheduler",
     },

@@ -24,9 +24,15 @@ from metta.sweep.schedulers.base import (
     resource_argument,
 )
 from metta.sweep.schedulers.rungs import Rung
+from metta.sweep.space import Choice, Distribution, Integer
 from metta.sweep.trial import Report, Trial
 
 Mode = Literal["promotion", "stopping"]
+
+DEFAULT_GRACE_PERIOD = 10
+
+LARGEST_TUNED_FACTOR = 6
+"""The largest reduction factor that `tunables` offers; the theory's best is e, and 3 and 4 are usual."""
 
 
 class ASHAScheduler(Scheduler):
@@ -52,7 +58,7 @@ class ASHAScheduler(Scheduler):
     Args:
         max_epochs: units of resource of a full training; `max_resource` and `max_t` are accepted too.
         reduction_factor: the top 1 / reduction_factor go on; at least 2.
-        grace_period: units of resource at the first rung.
+        grace_period: units of resource at the first rung; None for 10, or for all of a training that is shorter.
         brackets: how many brackets.
         mode: "promotion" or "stopping".
         seed: draws the brackets; None to take the run's.
@@ -68,7 +74,7 @@ class ASHAScheduler(Scheduler):
         self,
         max_epochs: int | None = None,
         reduction_factor: int = 3,
-        grace_period: int = 10,
+        grace_period: int | None = None,
         brackets: int = 1,
         mode: Mode = "promotion",
         seed: int | None = None,
@@ -77,15 +83,23 @@ class ASHAScheduler(Scheduler):
         max_t: int | None = None,
         max_parallel: int | None = None,
     ) -> None:
-        limit = resource_argument(100, max_epochs=max_epochs, max_resource=max_resource, max_t=max_t)
+        names = {"max_epochs": max_epochs, "max_resource": max_resource, "max_t": max_t}
+        said = next((name for name, value in names.items() if value is not None), "max_epochs")
+        limit = resource_argument(100, **names)
+        assert limit is not None  # there is a default
+        positive(said, limit)
         super().__init__(max_resource=limit, max_parallel=max_parallel, seed=seed)
         self.reduction_factor: int = positive("reduction_factor", reduction_factor, least=2)
+        if grace_period is None:
+            grace_period = min(DEFAULT_GRACE_PERIOD, limit)
         self.grace_period: int = positive("grace_period", grace_period)
+        if self.grace_period > limit:
+            raise UsageError(f"grace_period={grace_period} is above {said}={limit}: lower it")
         self.brackets: int = positive("brackets", brackets)
         if mode not in get_args(Mode):
             raise UsageError(f"ASHAScheduler(mode={mode!r}): expected one of {', '.join(map(repr, get_args(Mode)))}")
         self.mode: Mode = mode
-        resources = rung_resources(self.grace_period, self.reduction_factor, positive("max_epochs", limit or 100))
+        resources = rung_resources(self.grace_period, self.reduction_factor, limit)
         if self.brackets > len(resources):
             raise UsageError(f"brackets={brackets}: rungs {resources} make at most {len(resources)} brackets")
         self.rung_resources = resources
@@ -96,6 +110,24 @@ class ASHAScheduler(Scheduler):
         self._next_bracket: int | None = None
         """The bracket drawn for the launch that was decided last."""
         self._stopped: set[int] = set()
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """What makes a rung for each bracket; a grace period is over by the middle of a training."""
+        found: dict[str, Distribution[Any]] = {"mode": Choice(get_args(Mode))}
+        whole = self.rung_resources[-1]
+        fitting = [
+            factor
+            for factor in range(2, LARGEST_TUNED_FACTOR + 1)
+            if len(rung_resources(self.grace_period, factor, whole)) >= self.brackets
+        ]
+        if len(fitting) > 1:
+            found["reduction_factor"] = Integer(2, fitting[-1])
+        # The two are drawn together, and the last bracket starts at grace_period * factor^(brackets - 1) or at the end.
+        largest = max(self.reduction_factor, *fitting)
+        longest = min(whole // 2, (whole - 1) // int(largest ** max(self.brackets - 2, 0)))
+        if longest > 1:
+            found["grace_period"] = Integer(1, longest, log=True)
+        return found
 
     def get_next_rung(self, resource: int) -> int | None:
         """The first rung above `resource`; None above the last."""
@@ -212,13 +244,7 @@ class ASHAScheduler(Scheduler):
 
 
 def rung_resources(grace_period: int, reduction_factor: int, max_resource: int) -> tuple[int, ...]:
-    """grace_period * reduction_factor^k below `max_resource`, then `max_resource` itself.
-
-    Raises:
-        UsageError: the first rung would lie above the last.
-    """
-    if grace_period > max_resource:
-        raise UsageError(f"grace_period={grace_period} is above max_epochs={max_resource}: lower it")
+    """grace_period * reduction_factor^k below `max_resource`, then `max_resource` itself."""
     rungs = []
     resource = grace_period
     while resource < max_resource:

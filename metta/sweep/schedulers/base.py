@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from metta.sweep.errors import UsageError
 from metta.sweep.goal import Objectives
 from metta.sweep.trial import Report, Resources, Trial
+from metta.sweep.tunable import Tunable
 
 if TYPE_CHECKING:
     from metta.sweep.space import SearchSpace
@@ -148,7 +149,7 @@ class Verdict:
 CONTINUE = Verdict()
 
 
-class Scheduler:
+class Scheduler(Tunable):
     """Launches a new trial whenever a slot is free; the base of all schedulers.
 
     A custom scheduler writes `should_stop` or `allocate_resources` or both; one that decides more overrides `next`

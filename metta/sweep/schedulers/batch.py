@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from metta.sweep.schedulers.base import Decision, Done, Launch, Scheduler, View, Wait, positive, resource_argument
+from metta.sweep.space import Distribution, Integer
 
 
 class SynchronousBatchScheduler(Scheduler):
@@ -36,6 +38,9 @@ class SynchronousBatchScheduler(Scheduler):
         self.batch_size: int = positive("batch_size", batch_size)
         limit = resource_argument(None, max_resource=max_resource, max_epochs=max_epochs, max_t=max_t)
         super().__init__(max_resource=limit, max_parallel=max_parallel, seed=seed)
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {"batch_size": Integer(1, 16)}
 
     def next(self, view: View) -> Decision:
         if view.active:

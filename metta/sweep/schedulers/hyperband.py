@@ -24,6 +24,7 @@ from metta.sweep.schedulers.base import (
     resource_argument,
 )
 from metta.sweep.schedulers.rungs import Rung
+from metta.sweep.space import Distribution, Integer
 from metta.sweep.trial import Report, Trial
 
 Rule = Literal["algorithm1", "table1"]
@@ -95,6 +96,9 @@ class HyperbandScheduler(Scheduler):
         self._going_on: list[int] = []
         """Decided to go on to the rung that is being filled, but not yet told to the driver."""
         self._is_launching = False
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {"eta": Integer(2, 5)}
 
     def brackets(self) -> list[Bracket]:
         """The plan of one pass: for each bracket, in the order they run, its rungs as (configurations, resource)."""

@@ -9,7 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from metta.sweep.goal import Losses
 from metta.sweep.schedulers.base import Action, Scheduler, Verdict, positive, resource_argument
+from metta.sweep.space import Distribution, Integer
 from metta.sweep.trial import Report, Result, Trial, number_to_json
+
+LONGEST_TUNED_GRACE = 20
+"""The longest grace period that `tunables` offers where trials end by themselves."""
 
 
 class _Curve(NamedTuple):
@@ -69,6 +73,14 @@ class MedianStoppingScheduler(Scheduler):
         self._at_step: dict[int, list[list[float]]] = {}
         """Step -> for each objective the averages of the completed trials, in order; of the steps that were asked
         for. It follows from `_completed`."""
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        """A grace period is over by the middle of a training, where its length is known."""
+        longest = LONGEST_TUNED_GRACE if self.max_resource is None else self.max_resource // 2
+        found: dict[str, Distribution[Any]] = {"min_trials": Integer(1, 10)}
+        if longest > 1:
+            found["grace_period"] = Integer(1, longest, log=True)
+        return found
 
     def should_stop(self, trial: Trial) -> bool:
         """Does the rule stop this trial at its last report?"""

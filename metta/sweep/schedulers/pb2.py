@@ -15,7 +15,7 @@ from metta.sweep.schedulers.exploit import is_finite
 from metta.sweep.schedulers.explore import fitting, is_value
 from metta.sweep.schedulers.pbt import PBTScheduler
 from metta.sweep.schedulers.population import Member
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Distribution, SearchSpace, Uniform
 from metta.sweep.trial import Trial
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ class PB2Scheduler(PBTScheduler):
             max_parallel=max_parallel,
         )
         self._changes: deque[Change] = deque(maxlen=WINDOW)
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {**self._tunable_generations(), "quantile_fraction": Uniform(0.1, 0.5)}
 
     def on_ready(self, member: Member, trial: Trial) -> None:
         """Keep what the interval has changed."""

@@ -27,7 +27,7 @@ from metta.sweep.schedulers.base import (
 )
 from metta.sweep.schedulers.explore import perturb, resample
 from metta.sweep.schedulers.population import Member, Population
-from metta.sweep.space import SearchSpace
+from metta.sweep.space import Choice, Distribution, Integer, SearchSpace, Uniform
 from metta.sweep.trial import Report, Trial
 
 ExploitMethod = Literal["truncation", "binary_tournament", "t_test"]
@@ -104,6 +104,22 @@ class PBTScheduler(Scheduler):
         self._population = Population()
         self._drawn = 0
         """Generators drawn so far."""
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        methods = get_args(ExploitMethod) if self.objectives.is_single else ("truncation", "binary_tournament")
+        return {
+            **self._tunable_generations(),
+            "perturbation_factor": Uniform(0.05, 0.5),
+            "exploit_method": Choice(methods),
+            "explore_method": Choice(get_args(ExploreMethod)),
+            "quantile_fraction": Uniform(0.1, 0.5),
+        }
+
+    def _tunable_generations(self) -> Mapping[str, Distribution[Any]]:
+        """How often a training of a given length is checked; where it has none, more checks would mean more of it."""
+        if self.max_resource is None or self.max_resource < 3:
+            return {}
+        return {"num_generations": Integer(2, self.max_resource, log=True)}
 
     @property
     def interval(self) -> int:

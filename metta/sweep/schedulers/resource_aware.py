@@ -21,6 +21,7 @@ from metta.sweep.schedulers.base import (
     resource_argument,
 )
 from metta.sweep.schedulers.regression import Guess, LinearModel, features_of
+from metta.sweep.space import Choice, Distribution, Integer
 from metta.sweep.trial import Report, Result, Trial
 
 Priority = Literal["performance_per_cost", "performance", "cost"]
@@ -119,6 +120,13 @@ class ResourceAwareScheduler(Scheduler):
         """For every trial that is not over, what it has used by its last report."""
         self._forecasts: dict[int, _Forecast] = {}
         """Those made since the last trial has ended; they follow from the rest."""
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {
+            "prioritize_by": Choice(get_args(Priority)),
+            "queue_size": Integer(1, 20, log=True),
+            "max_wait": Integer(5, 50, log=True),
+        }
 
     def expected_cost(self, trial: Trial) -> float | None:
         """What the trial is going to cost in all, in the unit of `resource_attr`; None before anything is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -43,7 +44,8 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
     of its own (`.when(...)`). An inactive parameter is absent from a configuration.
 
     Args:
-        parameters: dot path -> distribution, or a fixed value, which travels along as it is.
+        parameters: dot path -> distribution, or a fixed value, which travels along as it is. A bare tuple or list of
+            numbers or of text is taken as a fixed value too, with a warning: write `Constant((3, 3))`.
         constraints: predicates that every configuration has to meet; see `require`.
 
     Raises:
@@ -55,6 +57,13 @@ class SearchSpace(Mapping[str, Distribution[Any]]):
         if not parameters:
             raise UsageError('the search space is empty: write {"learning_rate": LogUniform(1e-4, 1e-1), ...}')
         self._parameters = {path: _distribution(path, value) for path, value in parameters.items()}
+        for path, value in parameters.items():
+            if (meant := _perhaps_meant(value)) is not None:
+                warnings.warn(
+                    f"{path!r}: {value!r:.60} is taken as a fixed value, not as a range or as choices: write {meant} "
+                    f"to search it, Constant({value!r:.60}) to keep it",
+                    stacklevel=2,
+                )
         self.constraints: tuple[Constraint, ...] = tuple(Constraint.of(constraint) for constraint in constraints)
         self._conditions = {path: self._find_conditions(path) for path in self._parameters}
         self._order = self._sorted_by_conditions()
@@ -340,6 +349,21 @@ def _distribution(path: object, value: object) -> Distribution[Any]:
     if isinstance(value, type) and issubclass(value, Distribution):
         raise UsageError(f"{path!r}: {value.__name__} needs its arguments, as in {value.__name__}(...)")
     return value if isinstance(value, Distribution) else Constant(value)
+
+
+def _perhaps_meant(value: object) -> str | None:
+    """What the user may have meant by a fixed value that looks like a range or like choices; None for any other."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if all(isinstance(item, str) for item in value):
+        return f"Choice({list(value)!r:.60})"
+    if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+        return None
+    choices = f"Choice({list(value)!r:.60})"
+    if len(value) != 2 or not value[0] < value[1]:
+        return choices
+    kind = "Integer" if all(isinstance(item, int) for item in value) else "Uniform"
+    return f"{kind}({value[0]!r}, {value[1]!r}) or {choices}"
 
 
 def _type_name(distribution: Distribution[Any]) -> str:

@@ -24,6 +24,7 @@ from metta.sweep.store.journal import Journal
 from metta.sweep.store.lock import LOCK_FILE, holder
 from metta.sweep.store.manifest import MANIFEST_FILE
 from metta.sweep.store.naming import is_plain
+from metta.sweep.store.nested import CHILDREN_FOLDER, child_runs
 from metta.sweep.store.reader import DamagedEntry
 from metta.sweep.store.run import JOURNAL_FILE, STATUS_FILE, is_run, read_json
 
@@ -59,7 +60,7 @@ class Finding(NamedTuple):
 
 
 def examine(folder: Path) -> list[Finding]:
-    """Examine a run, or a store with all its runs; every file is read.
+    """Examine a run with all that it has started, or a store with all its runs; every file is read.
 
     Args:
         folder: that of the run or of the store.
@@ -98,6 +99,11 @@ def _examine_run(folder: Path, *, network: bool = True) -> Iterator[Finding]:
     if network:
         yield from _network(folder)
     yield from _examine_tree(folder)
+    yield from _examine_content(folder)
+
+
+def _examine_content(folder: Path) -> Iterator[Finding]:
+    """What a run says, and what the runs say that it has started; the names of their files tell which one it is."""
     promised: set[str] = set()
     seq = None
     if not os.path.lexists(folder / JOURNAL_FILE):
@@ -110,6 +116,11 @@ def _examine_run(folder: Path, *, network: bool = True) -> Iterator[Finding]:
     yield from _examine_artifacts(folder, promised)
     yield from _examine_states(folder)
     yield from _examine_lock(folder)
+    try:
+        for child in child_runs(folder):
+            yield from _examine_content(child.folder)
+    except StorageError as error:
+        yield Finding(Severity.ERROR, folder, f"the runs that it has started cannot be read: {error}", _FROM_BACKUP)
 
 
 class _Journal:
@@ -228,7 +239,8 @@ def _entries_of(store: ArtifactStore) -> Iterator[str]:
 
 
 def _examine_states(folder: Path) -> Iterator[Finding]:
-    for path in sorted((folder / "trials").rglob("*.safetensors")):
+    found = (folder / "trials").rglob("*.safetensors")
+    for path in sorted(path for path in found if CHILDREN_FOLDER not in path.relative_to(folder).parts):
         problem = _problem(_read_state, path)
         if problem:
             yield Finding(Severity.ERROR, path, problem, "remove it: the trial goes on from an older state, or anew")

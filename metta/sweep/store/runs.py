@@ -25,6 +25,7 @@ from metta.sweep.store.journal import Journal, make_journal
 from metta.sweep.store.lock import RunLock, holder
 from metta.sweep.store.manifest import Manifest
 from metta.sweep.store.naming import is_plain, slug
+from metta.sweep.store.nested import entries_of, find_child, run_folders, runs_below, top_run
 from metta.sweep.store.run import JOURNAL_FILE, Run, RunInfo, RunStatus, is_run, read_info
 
 HOME_VARIABLE: Final = "METTA_SWEEP_HOME"
@@ -122,6 +123,10 @@ class Store:
     def find(self, text: str) -> RunInfo:
         """The run that `text` means: its id, a name (then the newest run of it), the start of one id, or a path.
 
+        Behind a slash follows which of the runs that it has started, and so on: the number of the trial that started
+        it, its name, or the start of its id or of the stage that started it. "levels/3/inner" is one that trial 3 of
+        the newest run of "levels" has started.
+
         Raises:
             UsageError: there is none, or several ids start so; the message names the nearest.
         """
@@ -142,6 +147,9 @@ class Store:
                     f"{folder.name!r} is no name of a run: rename it, in letters, digits, '_', '-' and '.'"
                 )
             return read_info(folder)
+        above, _, child = text.strip("/").rpartition("/")
+        if above and child and not text.startswith((os.sep, os.curdir)):
+            return find_child(self.find(above), child)
         raise UsageError(self._unknown(text, list(folders)))
 
     def latest(self, name: str, *, unfinished: bool = True) -> RunInfo | None:
@@ -167,6 +175,8 @@ class Store:
         """
         info = self.find(text)
         if info.folder.parent != self.runs_folder:
+            if (above := top_run(info.folder)) is not None:
+                raise UsageError(f"run {info.id} is a part of run {above.name}: remove that one, with all its parts")
             raise UsageError(f"{info.folder} is no run of {self.folder}: remove it with the store that holds it")
         aside = self.trash_folder / f"{info.id}-{token_hex(4)}"
         files.make_folder(self.trash_folder)
@@ -196,7 +206,9 @@ class Store:
         freed = sum(map(_remove_tree, self._abandoned()))
         for folder in self._folders():
             with contextlib.suppress(RefusedError, DamagedError), RunLock(folder):
-                freed += ArtifactStore(folder / "artifacts").sweep(_referenced(folder))
+                for run in (folder, *runs_below(folder)):
+                    with contextlib.suppress(DamagedError):
+                        freed += ArtifactStore(run / "artifacts").sweep(_referenced(run))
         return freed + Cache(self.cache_folder).prune(max_bytes=cache_bytes, max_age=cache_age)
 
     def leftovers(self, *, cache_bytes: float = math.inf, cache_age: float = math.inf) -> list[Leftover]:
@@ -210,17 +222,18 @@ class Store:
             held = holder(folder)
             if held is not None and held.alive:
                 continue
-            with contextlib.suppress(DamagedError):
-                spare = ArtifactStore(folder / "artifacts").unreferenced(_referenced(folder))
-                found += [Leftover(path, size, "an artifact that no event names") for path, size in spare]
+            for run in (folder, *runs_below(folder)):
+                with contextlib.suppress(DamagedError):
+                    spare = ArtifactStore(run / "artifacts").unreferenced(_referenced(run))
+                    found += [Leftover(path, size, "an artifact that no event names") for path, size in spare]
         old = Cache(self.cache_folder).spare(max_bytes=cache_bytes, max_age=cache_age)
         return [*found, *(Leftover(path, size, "a cached result") for path, size in old)]
 
     def _abandoned(self) -> list[Path]:
         """Runs that were removed by half or never finished being made, and what killed writers left elsewhere."""
         earliest = time.time() - ABANDONED_AFTER
-        half_made = (path for path in _children(self.runs_folder) if path.name.startswith(_UNFINISHED))
-        found = [*_children(self.trash_folder), *(path for path in half_made if path.lstat().st_mtime <= earliest)]
+        half_made = (path for path in self.folder.rglob(f"{_UNFINISHED}*") if path.parent.name == "runs")
+        found = [*entries_of(self.trash_folder), *(path for path in half_made if path.lstat().st_mtime <= earliest)]
         temporary = files.temporary_files(self.folder)
         return [*found, *(path for path in temporary if not any(map(path.is_relative_to, found)))]
 
@@ -242,10 +255,7 @@ class Store:
         return True
 
     def _folders(self) -> Iterator[Path]:
-        """The folders of runs. A link is none: it could lead anywhere; nor is what no run is called like."""
-        for path in _children(self.runs_folder):
-            if is_plain(path.name) and path.is_dir() and not path.is_symlink():
-                yield path
+        return run_folders(self.folder)
 
     def _unknown(self, text: str, ids: list[str]) -> str:
         shown = repr(text if len(text) <= 80 else text[:80] + "…")
@@ -258,15 +268,6 @@ class Store:
 
 def _age(info: RunInfo) -> tuple[str, str]:
     return info.created, info.id
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise files.storage_error(error, folder, "read") from error
 
 
 def _referenced(folder: Path) -> set[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers.protein.search import ModelOptimizer, Proposal
-from metta.sweep.optimizers.protein.settings import Acquisition, Design, Scale, Settings
-from metta.sweep.space import SearchSpace
+from metta.sweep.optimizers.protein.settings import ACQUISITIONS, DESIGNS, Acquisition, Design, Scale, Settings
+from metta.sweep.space import Choice, Distribution, Integer, LogUniform, SearchSpace, Uniform
 
 if TYPE_CHECKING:
     from metta.sweep.optimizers.protein.gp import Prior
@@ -103,6 +103,17 @@ class ProteinOptimizer(ModelOptimizer):
             random_design=random_design,
             gp_max_obs=gp_max_obs,
         )
+
+    def tunables(self) -> Mapping[str, Distribution[Any]]:
+        return {
+            "acquisition_fn": Choice(ACQUISITIONS),
+            "ucb_beta": LogUniform(0.2, 5),
+            "expansion_rate": Uniform(0, 1),
+            "randomize_acquisition": Choice([False, True]),
+            "num_random_samples": Integer(2, 50, log=True),
+            "global_search_scale": LogUniform(0.3, 3),
+            "random_design": Choice(DESIGNS),
+        }
 
     def _prior(self) -> Prior:
         from metta.sweep.optimizers.protein.gp import Prior

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from metta.sweep.errors import UsageError
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers.base import Optimizer, Restored
 from metta.sweep.optimizers.fidelity import threshold
@@ -93,6 +94,35 @@ class ModelOptimizer(Optimizer):
     @abstractmethod
     def _prior(self) -> Prior:
         """The prior of the hyperparameters."""
+
+    def bind(
+        self,
+        *,
+        search_space: SearchSpace | Mapping[str, object] | None = None,
+        goal: Goal | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """As `Optimizer.bind`. What was observed before the goal was known is turned round where that is needed.
+
+        Raises:
+            UsageError: also if the goal has several objectives, and single scores were observed before.
+        """
+        assumed = self.objectives
+        super().bind(search_space=search_space, goal=goal, seed=seed)
+        if assumed.directions != self.objectives.directions and any(record.results for record in self._records):
+            if not self.objectives.is_single:
+                raise UsageError(
+                    "scores were observed before the goal was known, and it has several objectives: write "
+                    f"{type(self).__name__}(goal={self.goal!r})"
+                )
+            self._turn_round()
+
+    def _turn_round(self) -> None:
+        """The other direction is the better one."""
+        self._surrogates = {}
+        for record in self._records:
+            for resource, outcome in record.results.items():
+                record.results[resource] = outcome._replace(losses=tuple(-loss for loss in outcome.losses))
 
     def suggest(self, n: int) -> list[Trial]:
         space = self.require_space()

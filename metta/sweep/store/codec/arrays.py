@@ -168,14 +168,17 @@ def shape_of(node: Any) -> tuple[int, ...]:
 
 def is_array(value: object) -> bool:
     """Whether a value is a numpy array; numpy is not imported for the answer."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
+    return isinstance(value, _loaded("ndarray"))
 
 
 def is_scalar(value: object) -> bool:
     """Whether a value is a numpy scalar; numpy is not imported for the answer."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.generic)
+    return isinstance(value, _loaded("generic"))
+
+
+def _loaded(name: str) -> Any:
+    """A class of numpy; () where it is not loaded, or another thread has loaded it by half."""
+    return getattr(sys.modules.get("numpy"), name, ())
 
 
 def full_name(value: object) -> str:

@@ -65,8 +65,8 @@ def _layout(cls: type, family: Family) -> Layout:
         object.__new__(cls)
     except TypeError:
         return Layout(family, names, unstorable="is built on a class that keeps more than its fields")
-    torch = sys.modules.get("torch")
-    if torch is not None and issubclass(cls, torch.nn.Module):
+    network = getattr(getattr(sys.modules.get("torch"), "nn", None), "Module", ())
+    if issubclass(cls, network):
         return Layout(family, names, unstorable="is a torch.nn.Module; store its state_dict()")
     declared = [slot for base in cls.__mro__ for slot in _slots(base)]
     return Layout(family, names, tuple(dict.fromkeys(slot for slot in declared if slot not in names)))

@@ -1,0 +1,1 @@
+"""Curricula: a sweep per task, in an order that is itself a strategy."""

@@ -1,0 +1,1 @@
+"""Ready experiments that search what is not a hyperparameter: structure, allocation, aggregation."""

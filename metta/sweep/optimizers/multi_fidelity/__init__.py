@@ -1,0 +1,1 @@
+"""Optimization that learns from all rungs of a scheduler."""

@@ -1,0 +1,1 @@
+"""Optimization that learns from earlier tasks."""
