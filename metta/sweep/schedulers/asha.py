@@ -58,7 +58,8 @@ class ASHAScheduler(Scheduler):
     Args:
         max_epochs: units of resource of a full training; `max_resource` and `max_t` are accepted too.
         reduction_factor: the top 1 / reduction_factor go on; at least 2.
-        grace_period: units of resource at the first rung; None for 10, or for all of a training that is shorter.
+        grace_period: units of resource at the first rung; None for 10, or for the last rung but the end of a training
+            of at most 10.
         brackets: how many brackets.
         mode: "promotion" or "stopping".
         seed: draws the brackets; None to take the run's.
@@ -91,7 +92,8 @@ class ASHAScheduler(Scheduler):
         super().__init__(max_resource=limit, max_parallel=max_parallel, seed=seed)
         self.reduction_factor: int = positive("reduction_factor", reduction_factor, least=2)
         if grace_period is None:
-            grace_period = min(DEFAULT_GRACE_PERIOD, limit)
+            short = max(1, limit // self.reduction_factor)  # so that there is a rung before the end
+            grace_period = DEFAULT_GRACE_PERIOD if limit > DEFAULT_GRACE_PERIOD else short
         self.grace_period: int = positive("grace_period", grace_period)
         if self.grace_period > limit:
             raise UsageError(f"grace_period={grace_period} is above {said}={limit}: lower it")
