@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
+from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.schedulers import PBTScheduler
@@ -28,6 +30,7 @@ def test_forks_are_counted_apart(command: Commands) -> None:
         optimizer=RandomOptimizer(),
         scheduler=PBTScheduler(4, 4, max_resource=4, quantile_fraction=0.5),
         seed=1,
+        executor=partial(LocalExecutor, max_workers=1),  # how often they fork depends on who is first
         store=command.store,
     ).run()
     forks = len(result.trials) - 4

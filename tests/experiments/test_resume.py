@@ -143,6 +143,14 @@ def test_the_default_store_is_the_environments(
     assert result.folder.parent == tmp_path / "home" / "runs"
 
 
+def test_a_run_that_had_not_begun_wants_its_budget_again(tmp_path: Path, one_worker: LocalExecutor) -> None:
+    """Killed between the making of its folder and its first event: nothing says what was asked for."""
+    Store(tmp_path).create("mine", "sweep").close()
+    with pytest.raises(UsageError, match="had not begun: say its budget="):
+        _ = sweep(tmp_path, executor=one_worker).run(resume=True).trials
+    assert len(sweep(tmp_path, executor=one_worker).run(budget=2, resume=True).trials) == 2
+
+
 def test_nothing_to_resume_says_what_there_is(tmp_path: Path, one_worker: LocalExecutor) -> None:
     with pytest.raises(UsageError, match=r'no unfinished run of "mine" in .*there are no runs'):
         _ = sweep(tmp_path, executor=one_worker).run(resume=True).trials

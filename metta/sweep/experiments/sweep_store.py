@@ -118,9 +118,9 @@ def open_sweep(request: Request, slots: int, tell: Listener) -> Opened:
     run = store.create(request.name, KIND) if name is None else store.open(name, write=True)
     try:
         began = next(run.journal.events(kinds={records.STARTED}), None) is not None
-        if not began and request.resume:
+        if not began and request.resume and request.budget is None:
             # Its driver died before the sweep began: nothing is lost, and nothing says what its budget was.
-            raise UsageError(f"run {run.id} had not begun: start a new one")
+            raise UsageError(f"run {run.id} had not begun: say its budget= once more, or start a new one")
         return _resumed(run, request, slots, tell) if began else _begun(run, request, slots, tell)
     except BaseException:
         run.close()
