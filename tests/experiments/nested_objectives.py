@@ -129,20 +129,40 @@ def mended(trial: Trial) -> float:
     return quadratic(trial)
 
 
-class Asking(Experiment[float]):
-    """A pipeline whose async stage reports, and asks whether to go on."""
+class Asking(Experiment[Any]):
+    """A pipeline whose async stage reports, asks whether to go on, and runs another sweep."""
 
     nests = True
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, after: int = 0) -> None:
         self.seed = seed
+        self.after = after
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(trial=Trial).stage("go", self.go).through(float)
+        return Pipeline(trial=Trial).stage("go", self.go).through(done=bool)
 
-    async def go(self, trial: Trial) -> float:
-        """One sweep, one report."""
+    async def go(self, trial: Trial) -> bool:
+        """One sweep, one report, and what comes after it."""
         best = (await random_sweep(name="inside", seed=self.seed).run(budget=1)).best_score
         trial.report({"score": best})
         trial.should_stop()
-        return best
+        if self.after:
+            await random_sweep(name="after", seed=self.seed).run(budget=self.after)
+        return True
+
+
+class Holding(Experiment[float]):
+    """Runs a sweep that it has in an attribute."""
+
+    nests = True
+
+    def __init__(self, sweep: SweepExperiment, trials: int = 1) -> None:
+        self.sweep = sweep
+        self.trials = trials
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline().stage("go", self.go).through(float)
+
+    async def go(self) -> float:
+        """The sweep."""
+        return (await self.sweep.run(budget=self.trials)).best_score

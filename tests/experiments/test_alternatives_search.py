@@ -22,7 +22,7 @@ from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.schedulers.allocation import AdaptiveBandit, AllocationPolicy, EqualAllocation, ProportionalToPromise
 from metta.sweep.schedulers.base import Scheduler
-from metta.sweep.space import Uniform
+from metta.sweep.space import Choice, Uniform
 from metta.sweep.trial import Trial
 
 SPACE = {"x": Uniform(0, 1)}
@@ -250,6 +250,26 @@ def test_the_choice_is_trained_again_under_fresh_seeds(executor: LocalExecutor) 
         record = base.with_params({"aggregate": name, "seed": 9}).run(store=None).value
         assert record.score == pytest.approx(statistics.fmean(chances["score"]))  # the mean, whatever has chosen
         assert record.promised == pytest.approx(promised or max(chances["promised"][:3]))
+
+
+def test_a_choice_with_a_tuple_in_it_is_trained_again(executor: LocalExecutor) -> None:
+    def area(trial: Trial) -> float:
+        width, height = trial.params["shape"]
+        return float(width * height)
+
+    search = AggregationOptimization(
+        [MeanAggregator()],
+        area,
+        search_space={"shape": Choice([(1, 2), (3, 4)])},
+        trainings=2,
+        inner_budget=4,
+        validations=1,
+        repeats=1,
+        executor=executor,
+        seed=0,
+        store=None,
+    )
+    assert search.run().best_score == 12
 
 
 def test_all_five_aggregators_on_the_defaults(executor: LocalExecutor) -> None:

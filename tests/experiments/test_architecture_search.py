@@ -284,6 +284,62 @@ def test_a_minimized_metric(executor: LocalExecutor) -> None:
     assert 0 <= result.best_score < 0.03
 
 
+def test_the_refinement_goes_the_way_of_the_optimizer() -> None:
+    def direction(**settings: Any) -> str:
+        search = PipelineArchitectureSearch(base_experiment=bowl, base_space=PLANE, **settings)
+        assert isinstance(search.base_experiment, RefinementSearch)
+        assert search.objectives.directions == (search.base_experiment.goal,)
+        return search.base_experiment.goal
+
+    assert direction(optimizer=RandomOptimizer(goal="minimize")) == "minimize"
+    assert direction(optimizer=RandomOptimizer(goal={"score": "minimize"})) == "minimize"
+    assert direction(optimizer=RandomOptimizer()) == "maximize"
+    assert direction(optimizer=RandomOptimizer(), goal="minimize") == "minimize"
+
+
+def test_the_refinement_goes_the_way_of_the_sweep_that_it_searches() -> None:
+    lower = SweepExperiment(bowl, search_space=PLANE, goal="minimize")
+    higher = SweepExperiment(bowl, search_space=PLANE)
+    assert RefinementSearch.over(lower, None, "score", None).goal == "minimize"
+    assert RefinementSearch.over(lower, None, "score", "maximize").goal == "maximize"
+    assert RefinementSearch.over(higher, None, "score", None).goal == "maximize"
+    assert PipelineArchitectureSearch(base_experiment=lower).goal == "minimize"
+
+
+def test_every_structure_compiles() -> None:
+    search = RefinementSearch(bowl, PLANE)
+    for kind in ("parallel", "sequential"):
+        for stages in range(1, 6):
+            structure = {"parallel_vs_sequential": kind, "num_refinement_stages": stages, "checkpoint_frequency": 2}
+            assert "validate" in stages_of(search.with_params(structure))
+
+
+def test_the_refinement_is_not_compiled_for_each_of_its_structures(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[RefinementSearch] = []
+    monkeypatch.setattr(RefinementSearch, "pipeline", made.append)
+    search = PipelineArchitectureSearch(base_experiment=bowl, base_space=PLANE)
+    assert (search.rejected, made) == ((), [])
+    with pytest.raises(UsageError, match="7 refinement stages need at least 14"):  # they are made all the same
+        PipelineArchitectureSearch({"num_refinement_stages": Choice([1, 7])}, base_experiment=bowl, base_space=PLANE)
+
+
+def test_a_value_may_be_a_tuple(executor: LocalExecutor) -> None:
+    def area(trial: Trial) -> float:
+        width, height = trial.params["shape"]
+        return float(width * height)
+
+    space = SearchSpace({"shape": Choice([(1, 2), (3, 4)])})
+    sweep = SweepExperiment(
+        RefinementSearch(area, space, trials=4, n_seeds=1, num_refinement_stages=1),
+        search_space={"num_refinement_stages": Choice([1])},
+        optimizer=GridOptimizer(),
+        executor=executor,
+        seed=0,
+        store=None,
+    )
+    assert sweep.run(budget=1).best_score == 12
+
+
 def test_it_refines_a_real_training(executor: LocalExecutor) -> None:
     search = RefinementSearch(TrainingExperiment(max_epochs=1), trials=4, n_seeds=2, num_refinement_stages=1)
     sweep = SweepExperiment(

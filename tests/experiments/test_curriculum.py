@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_type
@@ -14,7 +15,7 @@ import pytest
 
 from metta.sweep.errors import RefusedError, UsageError
 from metta.sweep.executors import LocalExecutor
-from metta.sweep.experiments import Run
+from metta.sweep.experiments import Run, SweepExperiment
 from metta.sweep.experiments.base import numbers_in
 from metta.sweep.experiments.curriculum.experiment import DIGITS_RAMP, CurriculumExperiment, CurriculumResult
 from metta.sweep.experiments.curriculum.schedulers import InterleaveScheduler, RandomScheduler
@@ -22,7 +23,9 @@ from metta.sweep.experiments.curriculum.tasks import Progress, Task
 from metta.sweep.optimizers import Optimizer, RandomOptimizer
 from metta.sweep.schedulers import SynchronousBatchScheduler
 from metta.sweep.schedulers.base import Scheduler
-from metta.sweep.space import Integer
+from metta.sweep.space import Integer, Uniform
+from metta.sweep.store.entries import Event
+from metta.sweep.store.run import Run as StoredRun
 from metta.sweep.trial import Observation, Trial
 from tests.experiments.curriculum_objectives import TASKS, Peak, curriculum
 
@@ -83,6 +86,32 @@ def test_minimizing() -> None:
     result = minimizing.run(store=None).value
     assert result.mastered == ("near",)
     assert result.tasks[1].best == min(result.tasks[1].scores)
+
+
+def test_without_a_goal_it_goes_the_way_of_its_base() -> None:
+    lower = SweepExperiment(Peak, search_space={"x": Uniform(0.0, 1.0)}, goal="minimize")
+    tasks = [Task("only", {"base_experiment.steepness": 2.0})]
+    minimizing = CurriculumExperiment(tasks, base_experiment=lower)
+    assert (minimizing.goal, minimizing.unreached_score) == ("minimize", float("inf"))
+    assert CurriculumExperiment(tasks, base_experiment=lower, goal="maximize").goal == "maximize"
+    assert curriculum().goal == "maximize"
+
+
+def test_what_a_sweep_has_observed_is_stored_once(tmp_path: Path) -> None:
+    def stored(visits: int) -> int:
+        tasks = [Task("only", mastery_threshold=2.0, patience=visits)]
+        store = tmp_path / str(visits)
+        run = curriculum(tasks=tasks).run(store=store)
+        assert len(run.value.visits) == visits
+        inline = sum(len(json.dumps(event.data)) for event in events_of(store))
+        return inline + sum(path.stat().st_size for path in store.glob("runs/*/artifacts/**/*") if path.is_file())
+
+    def events_of(store: Path) -> Iterator[Event]:
+        with StoredRun.open(next(store.glob("runs/*")), write=False) as run:
+            yield from run.journal.events(kinds={"stage.done"})
+
+    few, many, most = stored(2), stored(6), stored(10)
+    assert most - many < 1.25 * (many - few)
 
 
 class Recording(CurriculumExperiment):

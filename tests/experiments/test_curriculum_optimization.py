@@ -109,6 +109,12 @@ def test_it_evolves(tmp_path: Path) -> None:
     assert result.best_scheduler in later[-1].population
 
 
+def test_without_a_store_nothing_below_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METTA_SWEEP_HOME", str(tmp_path / "home"))
+    assert evolution(generations=1).run(store=None).value.score > 0
+    assert not (tmp_path / "home").exists()
+
+
 def test_survivors_are_the_best_and_children_are_mutated() -> None:
     experiment = evolution(survivors=0.5)
     population = list(experiment.create_curriculum_population({}).population)
@@ -134,6 +140,11 @@ def test_a_curriculum_without_a_score_does_not_survive() -> None:
 def test_the_goal_is_that_of_the_curriculum() -> None:
     assert TaskSchedulerOptimization(base=curriculum(goal="minimize")).goal == "minimize"
     assert TaskSchedulerOptimization(base=curriculum()).goal == "maximize"
+
+
+def test_a_sweep_over_curricula_that_evolve_goes_their_way() -> None:
+    assert SweepExperiment(evolution(base=curriculum(goal="minimize"))).goal == "minimize"
+    assert SweepExperiment(evolution()).goal == "maximize"
 
 
 def test_minimizing_keeps_the_lowest() -> None:

@@ -13,7 +13,14 @@ import pytest
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
-from metta.sweep.experiments.learned import Candidate, LearnedSettings, _held_out, _landscape, _regret, learned_settings
+from metta.sweep.experiments.learned import (
+    ComparedSettings,
+    LearnedSettings,
+    _held_out,
+    _landscape,
+    _regret,
+    learned_settings,
+)
 from metta.sweep.goal import Goal
 from metta.sweep.optimizers import BayesianOptimizer, GridOptimizer, Optimizer, RandomOptimizer
 from metta.sweep.space import Choice, Distribution, SearchSpace, Uniform
@@ -172,8 +179,8 @@ def test_an_optimizer_that_ends_keeps_its_choice(store: Path) -> None:
 
 
 def test_the_choice_on_a_sweep_left_out_is_that_of_the_others() -> None:
-    def candidate(name: str, *regrets: float) -> Candidate:
-        return Candidate(name, {}, dict(zip("abc", regrets, strict=True)), RandomOptimizer())
+    def candidate(name: str, *regrets: float) -> ComparedSettings:
+        return ComparedSettings(name, {}, dict(zip("abc", regrets, strict=True)), RandomOptimizer())
 
     # Without a "one" is the better one (0.2 against 0.3); without b and without c it is the other.
     one, other = candidate("one", 0.9, 0.1, 0.3), candidate("other", 0.1, 0.4, 0.2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from metta.sweep.trial import FailureReason, Trial, TrialState
 from .nested_objectives import (
     SPACE,
     Asking,
+    Holding,
     Shifted,
     StopSecond,
     TwoSweeps,
@@ -103,8 +105,9 @@ def test_three_levels_with_one_slot_come_to_an_end() -> None:
         assert top.run(budget=2).best_score == result.best_score
 
 
-def test_the_slots_are_handed_down(tmp_path: Path) -> None:
-    """Two trials at once on four slots: two leaves for each of them."""
+@pytest.mark.parametrize(("max_parallel", "budget", "share"), [(2, 3, 2), (None, 2, 2), (None, 8, 1), (None, 1, 4)])
+def test_the_slots_are_handed_down(max_parallel: int | None, budget: int, share: int, tmp_path: Path) -> None:
+    """On four slots: each of the trials that run at once has its share of them."""
     seen: set[int] = set()
 
     class Spy(AsynchronousScheduler):
@@ -120,12 +123,12 @@ def test_the_slots_are_handed_down(tmp_path: Path) -> None:
             random_sweep(scheduler=Spy(), budget=2),
             search_space=SEEDS,
             optimizer=RandomOptimizer(),
-            scheduler=AsynchronousScheduler(max_parallel=2),
+            scheduler=AsynchronousScheduler(max_parallel=max_parallel),
             executor=executor,
             store=tmp_path,
-        ).run(budget=2)
+        ).run(budget=budget)
         assert not result.failures
-    assert seen == {2}
+    assert seen == {share}
 
 
 def test_an_experiment_with_sweeps_in_its_stages_is_a_trial(tmp_path: Path) -> None:
@@ -166,6 +169,17 @@ def test_a_budget_of_resource_counts_at_the_leaves(tmp_path: Path) -> None:
     assert [trial.step for trial in result.trials] == [2, 2, 2]
 
 
+def test_what_follows_the_last_report_is_paid_for_too(tmp_path: Path) -> None:
+    result = SweepExperiment(
+        Asking(after=2), search_space=SEEDS, optimizer=RandomOptimizer(), store=tmp_path, seed=0
+    ).run(budget=Budget(resource=6))  # fmt: skip
+    assert not result.failures, str(result)
+    assert result.trials[0].reports[-1].metrics["leaf_resource"] == 1
+    assert result.ended == "the resource budget of 6 was used up"
+    finished = [trial for trial in result.trials if trial.state is TrialState.COMPLETED]
+    assert len(finished) <= 2  # three steps each
+
+
 def test_without_a_score_the_trial_fails_and_says_why(tmp_path: Path) -> None:
     result = SweepExperiment(
         random_sweep(broken, name="inner", budget=2), search_space=SEEDS, optimizer=RandomOptimizer(), store=tmp_path
@@ -187,11 +201,12 @@ def test_what_failed_trials_have_used_counts(tmp_path: Path) -> None:
     assert random_sweep(broken).run(budget=Budget(resource=4)).ended == "the resource budget of 4 was used up"
 
 
-def test_what_a_loss_is_stays_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("goal", ["minimize", {"score": "minimize"}])
+def test_what_a_loss_is_stays_one(goal: Any, tmp_path: Path) -> None:
     result = MetaExperiment(
-        random_sweep(loss, goal="minimize"), RandomOptimizer(SEEDS), inner_budget=3, seed=1, store=tmp_path
+        random_sweep(loss, goal=goal), RandomOptimizer(SEEDS), inner_budget=3, seed=1, store=tmp_path
     ).run(budget=3)
-    alone = [random_sweep(loss, goal="minimize", seed=t.params["seed"]).run(budget=3).best_score for t in result.trials]
+    alone = [random_sweep(loss, goal=goal, seed=t.params["seed"]).run(budget=3).best_score for t in result.trials]
     assert result.best_score == min(alone)
 
 
@@ -325,6 +340,19 @@ def test_a_finished_tree_is_extended(tmp_path: Path, notes: Path) -> None:
     assert len(notes.read_text().split()) == 6
 
 
+def test_an_experiment_in_an_attribute_is_part_of_the_plan(tmp_path: Path) -> None:
+    def outer(seed: int) -> SweepExperiment:
+        holder = Holding(random_sweep(seed=seed))
+        return SweepExperiment(
+            holder, search_space={"trials": Choice([1])}, optimizer=RandomOptimizer(), store=tmp_path
+        )
+
+    first = outer(1).run(budget=1)
+    assert first.run_id is not None
+    with pytest.raises(RefusedError, match=r"settings\.sweep\.seed"):
+        outer(2).run(budget=2, resume=first.run_id).value  # noqa: B018
+
+
 def test_an_error_above_a_waiting_trial_ends_the_run(tmp_path: Path) -> None:
     """An async stage asks whether to stop while the sweep around it dies: nobody waits for the other."""
 
@@ -430,6 +458,20 @@ def test_settings_of_the_parts_are_parameters() -> None:
     assert (changed.optimizer.region, changed.scheduler.batch_size, changed.seed) == (0.5, 3, 7)
     assert isinstance(sweep.optimizer, Shifted)
     assert (sweep.optimizer.region, sweep.seed) == (0.0, None)
+
+
+def test_a_path_leads_through_experiments_and_parts() -> None:
+    inner = SweepExperiment(quadratic, optimizer=Shifted(SPACE), name="inner")
+    outer = SweepExperiment(inner, search_space=SEEDS, optimizer=RandomOptimizer())
+    changed = outer.with_params({"base_experiment.optimizer.region": 0.5, "base_experiment.seed": 3})
+    assert isinstance(changed.base_experiment, SweepExperiment)
+    assert isinstance(changed.base_experiment.optimizer, Shifted)
+    assert (changed.base_experiment.optimizer.region, changed.base_experiment.seed) == (0.5, 3)
+    assert changed.base_experiment.optimizer.with_arguments(seed=1).region == 0.5
+    with pytest.raises(UsageError, match="expected a number from 0 to 1"):
+        outer.with_params({"base_experiment.optimizer.region": 2.0})
+    with pytest.raises(UsageError, match="did you mean 'region'"):
+        outer.check_params(["base_experiment.optimizer.regoin"])
 
 
 @pytest.mark.parametrize(

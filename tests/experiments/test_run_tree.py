@@ -205,6 +205,36 @@ def test_trials_that_are_pipelines_that_run_sweeps(tmp_path: Path) -> None:
     assert (tree.spent.trials, tree.spent.resource) == (3, 6)
 
 
+@pytest.mark.parametrize("cost_key", [None, "dollars"])
+def test_a_worker_that_has_started_a_sweep_does_not_hide_what_the_others_did(
+    cost_key: str | None, tmp_path: Path
+) -> None:
+    def mixed(trial: Trial) -> Iterator[dict[str, float]]:
+        if trial.params["number"] == 1:
+            sweep().run().value  # noqa: B018
+        yield from ({"score": float(step), "dollars": 10.0 * step} for step in range(1, 2 + trial.params["number"]))
+
+    outer = SweepExperiment(
+        mixed,
+        name="outer",
+        search_space={"number": Integer(0, 2)},
+        optimizer=GridOptimizer(),
+        executor=LocalExecutor(max_workers=1),
+        cost_key=cost_key,
+        store=tmp_path,
+    )
+    result = outer.run(budget=3).value
+    tree = run_tree("outer", store=tmp_path)
+    assert [child.starter.trial for child in tree.children if isinstance(child.starter, TrialStarter)] == [1]
+    assert (tree.own.trials, tree.own.resource) == (2, 1 + 3)
+    assert (tree.spent.trials, tree.spent.resource) == (2 + 2, 1 + 3 + 4)
+    if cost_key is None:
+        assert tree.own.seconds == sum(result.trials[number].cost or 0.0 for number in (0, 2))
+    else:
+        assert tree.own.costs == {"dollars": 10.0 + 30.0}
+        assert 0 < tree.own.seconds < result.seconds - tree.children[0].own.seconds
+
+
 def test_trials_stand_in_the_order_of_their_numbers(three_levels: Path, tmp_path: Path) -> None:
     shutil.copytree(three_levels, tmp_path / "store")
     whole = run_tree("levels", store=tmp_path / "store")

@@ -311,6 +311,9 @@ def test_a_share_of_a_full_training(executor: LocalExecutor) -> None:
     assert full.best_score == max(trial.score for trial in full if isinstance(trial.score, float))
     population = search.population_training(full, population_size=2, generations=2).value
     assert max(trial.step for trial in population) == 6
+    # More generations than a training has units do not make it longer.
+    often = search.population_training(full, population_size=2, generations=9).value
+    assert max(trial.step for trial in often) == 5
     again = search.final_evaluation(short, n_seeds=1, top=1, full_evaluation=False).value
     assert again.best_score == pytest.approx(short.best_score)
 

@@ -32,7 +32,7 @@ def render(graph: Graph, format: str = "svg") -> bytes:
     if format in TEXT_FORMATS:
         # A half surrogate pair in a name becomes its escape, which JSON reads back.
         return TEXT_FORMATS[format](graph).encode(errors="backslashreplace")
-    return _picture(to_dot(graph), format)
+    return picture(to_dot(graph), format)
 
 
 def check_format(format: str | None, path: str | Path | None = None) -> str:
@@ -88,7 +88,17 @@ def default_file_name(name: str, format: str) -> str:
     return f"{stem[:100]}.{'mmd' if format == 'mermaid' else format}"
 
 
-def _picture(dot: str, format: str) -> bytes:
+def picture(dot: str, format: str) -> bytes:
+    """A picture of a graph in the DOT language.
+
+    Args:
+        dot: the graph.
+        format: one of `PICTURE_FORMATS`.
+
+    Raises:
+        UsageError: `dot` is not installed.
+        InternalError: `dot` does not take the graph.
+    """
     import graphviz
 
     try:

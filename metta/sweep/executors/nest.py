@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metta.sweep.executors.base import Executor
+from metta.sweep.store.nested import CHILDREN_FOLDER
 from metta.sweep.trial import Trial, number_to_json
 
 LEAF_RESOURCE: Final = "leaf_resource"
@@ -62,11 +63,11 @@ class Nest:
 
     def child(self, name: str) -> Path:
         """The folder for a run that has a name of its own in the trial."""
-        return self.folder / "children" / f"{self.prefix}{name}"
+        return self.folder / CHILDREN_FOLDER / f"{self.prefix}{name}"
 
-    def part(self, prefix: str) -> Nest:
-        """The same trial for one of several things that it does: their child runs lie side by side."""
-        return replace(self, prefix=prefix, _started={})
+    def for_repeat(self, prefix: str, trial: Trial) -> Nest:
+        """The place of one of several repeats, a trial of its own: their child runs lie side by side."""
+        return replace(self, trial=trial, prefix=prefix, _started={}, _noted=0)
 
     def account(self, run: str, resource: int, cost: float) -> None:
         """Note what a child run has spent in all so far."""
@@ -83,8 +84,8 @@ class Nest:
             [report.step, {name: number_to_json(value) for name, value in report.metrics.items()}] for report in new
         ]
 
-    def repeat(self, reports: Iterable[Sequence[Any]]) -> None:
-        """Report again what a committed stage has reported: the driver may have died before it was heard."""
+    def report_again(self, reports: Iterable[Sequence[Any]]) -> None:
+        """What a committed stage has reported: the driver may have died before it was heard."""
         for step, metrics in reports:
             self.trial.report({name: float(value) for name, value in metrics.items()}, step)
         self._noted = max(self._noted, self.trial.reached)

@@ -30,11 +30,13 @@ class Outcome:
         metrics: what the objective returned, or a generator's last yield; None where there was neither.
         step: the last step reported by the trial, in this attempt or before; 0 for none.
         answer: CONTINUE: it ended by itself; PAUSE or STOP: it obeyed the scheduler.
+        used: what the leaves below a trial in the driver have used, as metrics; None for one in a worker.
     """
 
     metrics: Mapping[str, float] | None
     step: int
     answer: Answer
+    used: Mapping[str, float] | None = None
 
 
 def trial_task(

@@ -104,6 +104,7 @@ __all__ = [
     "TrainingResult",
     "Validation",
     "WeightedByConfidence",
+    "learned_settings",
     "load_observations",
     "run_tree",
 ]

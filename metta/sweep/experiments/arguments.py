@@ -94,9 +94,7 @@ def checked_goal(
         UsageError: it is no goal.
     """
     names: Mapping[str, Direction | None] = dict.fromkeys(optimizer.objective_names)
-    inner: Goal | None = getattr(base, "goal", None) if isinstance(base, Experiment) else None
-    own: Direction = inner if isinstance(inner, str) else "maximize"
-    chosen = (optimizer.goal or names or own) if goal is None else goal
+    chosen = (optimizer.goal or names or goal_of(base) or "maximize") if goal is None else goal
     if not isinstance(chosen, str | Mapping):
         raise UsageError(f'goal={goal!r}: expected "maximize", "minimize" or a mapping metric -> direction')
     if isinstance(chosen, str):
@@ -107,6 +105,17 @@ def checked_goal(
         named = ", ".join(map(repr, undirected))
         warnings.warn(f'goal= gives no direction for {named}: taken as "maximize"', UserWarning, stacklevel=3)
     return {name: "maximize" if direction is None else direction for name, direction in chosen.items()}
+
+
+def goal_of(base: object) -> Direction | None:
+    """Whether the score of an experiment is to be large or small; None where it does not say, or has several.
+
+    A sweep over another sweep goes the same way as that one.
+    """
+    goal: object = getattr(base, "goal", None) if isinstance(base, Experiment) else None
+    if isinstance(goal, Mapping) and len(goal) == 1:
+        (goal,) = goal.values()
+    return goal if goal in ("maximize", "minimize") else None
 
 
 def check_space(optimizer: Optimizer, space: SearchSpace | None, seed: int) -> None:

@@ -19,6 +19,7 @@ from metta.sweep.experiments.run import Run
 from metta.sweep.pipeline.builder import Pipeline as Pipeline
 from metta.sweep.pipeline.context import Context
 from metta.sweep.trial import Trial
+from metta.sweep.tunable import Tunable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,8 +179,9 @@ class Experiment(Phases, Generic[R]):
     def with_params(self, params: Mapping[str, Any]) -> Self:
         """A copy with parameters set by dot path.
 
-        "optimizer.beta" sets `beta` of a copy of the attribute `optimizer`. Where there is no attribute for the
-        head of a path, its last segment counts: "trainer.learning_rate" sets `learning_rate`.
+        "optimizer.beta" sets `beta` of a copy of the attribute `optimizer`; an optimizer or a scheduler is made anew
+        with it, an experiment takes it by its own `with_params`. Where there is no attribute for the head of a path,
+        its last segment counts: "trainer.learning_rate" sets `learning_rate`.
 
         Raises:
             UsageError: a path leads to no attribute; the message names the nearest one.
@@ -273,7 +275,14 @@ def steps_to(target: object, path: str) -> tuple[str, ...]:
     """The attributes that `path` leads through, from `target` on."""
     head, _, rest = path.partition(".")
     if rest and hasattr(target, head):
-        return head, *steps_to(getattr(target, head), rest)
+        inner = getattr(target, head)
+        if isinstance(inner, Experiment):
+            inner.check_params([rest])
+            return head, rest
+        if isinstance(inner, Tunable) and "." not in rest:
+            inner.check_argument(rest)
+            return head, rest
+        return head, *steps_to(inner, rest)
     last = path.rpartition(".")[2]
     if last.startswith("_") or not hasattr(target, last):
         names = _settable(target)
@@ -309,7 +318,14 @@ def _settable(target: object) -> list[str]:
 
 def _with(target: Any, steps: tuple[str, ...], value: object) -> Any:
     name, *rest = steps
-    return _set(target, name, _with(getattr(target, name), tuple(rest), value) if rest else value)
+    if not rest:
+        return _set(target, name, value)
+    inner = getattr(target, name)
+    if isinstance(inner, Experiment):  # which may have its own way to take parameters
+        return _set(target, name, inner.with_params({rest[0]: value}))
+    if isinstance(inner, Tunable) and len(rest) == 1:
+        return _set(target, name, inner.with_arguments(**{rest[0]: value}))
+    return _set(target, name, _with(inner, tuple(rest), value))
 
 
 def _set(target: Any, name: str, value: object) -> Any:

@@ -36,7 +36,7 @@ _EVERYWHERE = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ComparedSettings:
     """One setting of an optimizer, and how it did.
 
     Attributes:
@@ -68,12 +68,12 @@ class LearnedSettings:
             choice on a sweep that it has not seen. None with a single sweep.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ComparedSettings, ...]
     sweeps: tuple[str, ...]
     held_out: float | None
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> ComparedSettings:
         """The best candidate."""
         return self.candidates[0]
 
@@ -154,7 +154,7 @@ def learned_settings(
             landscape.run: fmean(_regret(optimizer, landscape, trials, seed + number) for number in range(repeats))
             for landscape in landscapes
         }
-        found.append(Candidate(name, settings, regrets, optimizer))
+        found.append(ComparedSettings(name, settings, regrets, optimizer))
     runs = tuple(landscape.run for landscape in landscapes)
     ranking = tuple(sorted(found, key=lambda candidate: candidate.regret))
     return LearnedSettings(ranking, runs, _held_out(found, runs))
@@ -213,7 +213,7 @@ def _regret(template: Optimizer, landscape: _Landscape, trials: int, seed: int) 
     return fmean([*regrets, *[chosen] * (trials - len(regrets))])
 
 
-def _held_out(found: Sequence[Candidate], runs: Sequence[str]) -> float | None:
+def _held_out(found: Sequence[ComparedSettings], runs: Sequence[str]) -> float | None:
     if len(runs) < 2:
         return None
     regrets = []

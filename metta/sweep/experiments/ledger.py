@@ -324,9 +324,18 @@ class Ledger:
         trial = self.trials[number]
         return Report(trial.resource or trial.step + 1, metrics)
 
-    def returned(self, number: int) -> None:
-        """The objective of a running trial ended by itself; what it returned was reported before, see `last_report`."""
+    def returned(self, number: int, used: Mapping[str, float] | None = None) -> None:
+        """The objective of a running trial ended by itself; what it returned was reported before, see `last_report`.
+
+        Args:
+            number: of the trial.
+            used: what the leaves below it have used in all, as metrics, where it is nested.
+        """
         trial, attempt = self._touch(number), self.running[number]
+        if used is not None:
+            self._charge(number, used)
+            if self.cost_key in used:
+                self._book_cost(trial, attempt, used)
         if trial.step == 0:
             key = self.objectives.keys[0]
             message = (

@@ -16,8 +16,11 @@ resumed with it. Settings that several phases have:
 - `resources_per_trial`: the share of a full training that each trial gets, rounded up to whole units of resource. A
   full training is `max_resource` of the experiment, else `max_resource` or `max_epochs` of its base experiment.
 - `max_time_per_trial`: seconds after which a trial is stopped and counts as failed.
-- `init_from`: trials to start warm from, instead of all that the context holds.
-- `seed`: instead of the one that follows from the experiment's.
+- `init_from`: the trials that the phase begins with, instead of all that the context holds: what the model of
+  `bayesian_optimize` hears of first, what half of the population of `population_training` is taken from, and the
+  candidates of `final_evaluation`. The other searches begin with nothing: there these trials only count as known.
+- `seed`: instead of the one that follows from the experiment's. Two parallel arms of the same strategy need one each:
+  the seed that follows is the same for both, and so are their configurations.
 """
 
 from __future__ import annotations
@@ -177,7 +180,8 @@ class Phases:
         """Train a population (`PBTScheduler`), half of which begins as the best configurations known.
 
         Args:
-            generations: how often members are compared; together they make a full training, rounded up.
+            generations: how often members are compared, at most once per unit of resource; together they make a
+                full training, rounded up to whole units in each.
         """
         from metta.sweep.experiments.strategies import searching
 

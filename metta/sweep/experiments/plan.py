@@ -174,6 +174,8 @@ def _plain(value: Any) -> Any:
         pass
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Experiment):
+        return {"class": _name(type(value)), **value._settings()}
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         return {"class": _name(type(value)), **own}

@@ -12,7 +12,7 @@ trial.granted     attempt, token: the intent to run it
 trial.began       attempt, worker, saved_step
 trial.judged      step and verdict; stands before the report that led to it, if that changed anything
 trial.saved       step, path (in the run's folder)
-trial.returned    attempt
+trial.returned    attempt, used (by the leaves below it; only where it is nested)
 trial.failed      attempt, reason, message, traceback, used (by the leaves below it; only where it is nested)
 trial.stale       token, event: what an attempt did that is not the current one; nothing follows from it
 
@@ -114,7 +114,7 @@ def _feed_trial(ledger: Ledger, number: int, event: Event) -> None:
         case "trial.saved":
             ledger.saved(number, SavedState(data["step"], data["path"]))
         case "trial.returned":
-            ledger.returned(number)
+            ledger.returned(number, data.get("used"))
         case "trial.failed":
             failure = failure_from_json([data["reason"], data["message"], data["traceback"]])
             ledger.failed(number, failure, data.get("used"))

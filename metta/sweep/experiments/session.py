@@ -460,8 +460,10 @@ class Session:
             self._take_report(report, attempt)
         if not attempt.decided:
             attempt.decided = True
-            self.ledger.returned(attempt.trial)
-            self._journal.note(self._instant, records.RETURNED, attempt.trial, attempt=attempt.number)
+            used = event.result.used
+            self.ledger.returned(attempt.trial, used)
+            noted = {} if used is None else {"used": dict(used)}
+            self._journal.note(self._instant, records.RETURNED, attempt.trial, attempt=attempt.number, **noted)
 
     def _forget(self, attempt: Submitted) -> None:
         """An attempt is over: nothing more will come of it."""

@@ -83,7 +83,7 @@ class SweepExperiment(Experiment[SweepResult]):
             this one, with its share of the slots, else `LocalExecutor`, a worker process per core.
         metric_key: the reported metric to optimize.
         goal: "maximize", "minimize", or a mapping metric -> direction for several objectives; None for the
-            optimizer's own, else "maximize".
+            optimizer's own, else that of the searched experiment where it has a `goal`, else "maximize".
         cost_key: the reported metric that holds a trial's cost so far; None for seconds.
         seed: makes the sweep repeatable where the order of events is; None to draw one.
         store: the folder that keeps its runs; by default METTA_SWEEP_HOME, else `./.metta-sweep`; None: states and logs
@@ -103,9 +103,10 @@ class SweepExperiment(Experiment[SweepResult]):
         warm_start: results of earlier sweeps, which the optimizer is told before it suggests anything. They are fitted
             into the search space: see `load_observations`.
 
-    A sweep over an experiment that `nests` (another sweep, say) runs its trials in the driver. Their unit of resource
-    is one inner trial. What they have used, in resource and in cost, is what the leaves below them have, so that a
-    `Budget(resource=, cost=)` counts at the leaves; `Budget(seconds=)` is wall time at every level.
+    A sweep over an experiment that `nests` (another sweep, say) runs its trials in the driver. The unit of resource of
+    a sweep as a trial is one inner trial. What nested trials have used, in resource and in cost, is what the leaves
+    below them have, so that a `Budget(resource=, cost=)` counts at the leaves; `Budget(seconds=)` is wall time at every
+    level.
 
     Raises:
         UsageError: an argument is none of these, or the function cannot be called with one argument.
@@ -397,7 +398,8 @@ class SweepExperiment(Experiment[SweepResult]):
             async with _taken_up(request, slots, tell) as opened:
                 executor = below.executor
                 if request.nested:
-                    executor = DriverExecutor(below, slots, allow_changed=opened.has_changed, retried=opened.retried)
+                    at_once = min(slots, opened.ledger.budget.trials or slots)
+                    executor = DriverExecutor(below, at_once, allow_changed=opened.has_changed, retried=opened.retried)
                 session = Session(
                     name=self.name,
                     seed=opened.seed,

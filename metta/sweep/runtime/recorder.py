@@ -178,7 +178,7 @@ class Visit:
         """
         nest = NEST.get()
         if nest is not None:
-            nest.repeat(self.known.reports)
+            nest.report_again(self.known.reports)
         if self.known.skipped:
             return skipped
         record = self._record

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metta.sweep.store.naming import stage_path
+from metta.sweep.store.nested import CHILDREN_FOLDER
 
 if TYPE_CHECKING:
     from metta.sweep.runtime.recorder import Recorder
@@ -62,10 +63,21 @@ class Scope:
     def children(self) -> Path:
         """The folder for the next run that is started here."""
         self._children += 1
-        digest = blake2b(self.prefix.encode(), digest_size=6).hexdigest()
         slug = re.sub(r"[^A-Za-z0-9_.-]", "-", self.prefix.strip("/"))[:60].lstrip("-.")
         number = "" if self._children == 1 else f"-{self._children}"
-        return self.recorder.run.folder / "children" / f"{slug}-{digest}{number}"
+        return self.recorder.run.folder / CHILDREN_FOLDER / f"{slug}-{children_digest(self.prefix)}{number}"
+
+
+def children_digest(prefix: str) -> str:
+    """What tells the folders apart in which the attempts of a run's stages have their children.
+
+    Args:
+        prefix: of the attempt's scope, such as "a~1/".
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    return blake2b(prefix.encode(), digest_size=6).hexdigest()
 
 
 # A stage may have any name; these signs mean something in a key.

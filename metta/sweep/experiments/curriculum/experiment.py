@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.base import Executor
-from metta.sweep.experiments.arguments import check_paths, checked_base, checked_part, checked_seed, checked_text
+from metta.sweep.experiments.arguments import (
+    check_paths,
+    checked_base,
+    checked_part,
+    checked_seed,
+    checked_text,
+    goal_of,
+)
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.curriculum.schedulers import CurriculumScheduler, DifficultyRampScheduler
@@ -128,7 +135,7 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
             it, else a `LocalExecutor`.
         sweep_budget: of each sweep: configurations, or a `Budget`.
         metric_key: the reported metric to optimize.
-        goal: "maximize" or "minimize".
+        goal: "maximize" or "minimize"; None for that of the base experiment, else "maximize".
         max_visits: sweeps after which the curriculum ends in any case; None for no such limit.
         unreached_score: what a task counts that was never visited; None for the worst, minus infinity where the goal
             is to maximize.
@@ -154,7 +161,7 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
         executor: Executor | Callable[[], Executor] | None = None,
         sweep_budget: int | Budget = 8,
         metric_key: str = "score",
-        goal: Direction = "maximize",
+        goal: Direction | None = None,
         max_visits: int | None = None,
         unreached_score: float | None = None,
         warm_start: bool = True,
@@ -177,11 +184,11 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
         self.executor = executor
         self.sweep_budget = sweep_budget
         self.metric_key = metric_key
-        if goal not in DIRECTIONS:
+        self.goal: Direction = (goal_of(self.base_experiment) or "maximize") if goal is None else goal
+        if self.goal not in DIRECTIONS:
             raise UsageError(f'goal={goal!r}: expected "maximize" or "minimize"; a curriculum has one objective')
-        self.goal: Direction = goal
         self.max_visits = None if max_visits is None else positive("max_visits", max_visits)
-        worst = -math.inf if goal == "maximize" else math.inf
+        worst = -math.inf if self.goal == "maximize" else math.inf
         self.unreached_score: float = worst if unreached_score is None else float(unreached_score)
         self.warm_start = warm_start
         self.seed: int = checked_seed(seed) or 0
@@ -203,7 +210,9 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
             .stage("run_sweep", self.execute_task_sweep)
             .through(task_results=TaskResults)
             .stage("evaluate", self.assess_mastery)
-            .through(progress=Progress, known=list[list[Tried]])
+            # Not stored: it is soon computed again from what its sweep has found. `known` has all sweeps before it, so
+            # a curriculum of many visits would store most observations over and over.
+            .through(progress=Progress, known=list[list[Tried]], checkpoint=False)
             .end_loop()
             .stage("conclude", self.conclude)
             .through(CurriculumResult)
@@ -286,7 +295,7 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
     def assess_mastery(
         self, current_task: Task, task_results: TaskResults, progress: Progress, known: list[list[Tried]]
     ) -> Begun:
-        """Note the sweep."""
+        """Note the sweep. A run that is resumed notes again the sweeps that it has run before."""
         number = next(index for index, task in enumerate(self.tasks) if task.name == current_task.name)
         after = progress.after(number, task_results.score, task_results.params)
         return Begun(after, [*known, task_results.observations])

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.base import Executor
@@ -24,11 +24,8 @@ from metta.sweep.experiments.places import DEFAULT, StoreLike
 from metta.sweep.experiments.plan import arguments
 from metta.sweep.experiments.results import SweepResult
 from metta.sweep.experiments.sweep import SweepExperiment
-from metta.sweep.runtime.scope import current_scope
+from metta.sweep.goal import Direction
 from metta.sweep.schedulers.base import Scheduler, positive
-
-if TYPE_CHECKING:
-    pass
 
 
 class TaskSchedulerOptimization(SweepExperiment):
@@ -190,6 +187,11 @@ class CurriculumOptimizationExperiment(Experiment[CurriculumOptimizationResult])
         self.executor = executor
         self.seed: int = checked_seed(seed) or 0
 
+    @property
+    def goal(self) -> Direction:
+        """The direction of the curriculum: what this finds is one of its performances."""
+        return self.base.goal
+
     def pipeline(self) -> Pipeline:
         """Generation after generation: evaluate the curricula, let their schedulers evolve."""
         return (
@@ -229,7 +231,7 @@ class CurriculumOptimizationExperiment(Experiment[CurriculumOptimizationResult])
         if scheduler.id in known:
             return known[scheduler.id]
         curriculum = self.base.with_params({"scheduler": scheduler, "name": f"{self.base.name}: {scheduler.id}"})
-        result = await curriculum.run(store=DEFAULT if current_scope() is not None else None)
+        result = await curriculum.run()
         return result.final_performance
 
     def evolve_curriculum_strategies(
@@ -271,7 +273,7 @@ class CurriculumOptimizationExperiment(Experiment[CurriculumOptimizationResult])
     def _loss(self, performance: float) -> float:
         if math.isnan(performance):
             return math.inf
-        return -performance if self.base.goal == "maximize" else performance
+        return -performance if self.goal == "maximize" else performance
 
     def _settings(self) -> dict[str, Any]:
         own = {"schedulers": [{"name": each.name, **arguments(each, ())} for each in self.schedulers]}

@@ -115,13 +115,14 @@ async def sharing(
     nest = NEST.get()
     is_around = _SHARED.get() is not None or (nest is not None and nest.executor is not None)
     shared = None if executor is None and is_around else _Shared(executor)
-    if shared is not None:
-        _SHARED.set(shared)
-    if not keeps:
-        KEEPS.set(False)
+    around = _SHARED.get(), KEEPS.get()
+    _SHARED.set(shared or around[0])
+    KEEPS.set(keeps and around[1])
     try:
         return await main()
     finally:
+        _SHARED.set(around[0])
+        KEEPS.set(around[1])
         if shared is not None and shared.opened is not None:
             await _close(shared.opened)
 
@@ -352,9 +353,9 @@ async def run_nested(
     trial.channel = channel
     result = await objective(trial)
     channel.finish(trial.step)
-    if result is None:
-        return Outcome(None, trial.step, channel.answer)
-    return Outcome({**as_metrics(result, metric_key), **channel.nest.spent}, trial.step, channel.answer)
+    used = channel.nest.spent
+    metrics = None if result is None else {**as_metrics(result, metric_key), **used}
+    return Outcome(metrics, trial.step, channel.answer, used)
 
 
 async def until_stopped(main: Awaitable[Any], trial: Trial, enough: Callable[[], bool]) -> Any:

@@ -50,7 +50,7 @@ class RepeatedNested:
         own.seed = seed_of(whole.seed, index)
         nest = NEST.get()
         if nest is not None:
-            NEST.set(nest.part(f"repeat-{index}-"))
+            NEST.set(nest.for_repeat(f"repeat-{index}-", own))
         try:
             experiment = _seeded(self.experiment, own.seed)
             result = await experiment.evaluate_nested(own)

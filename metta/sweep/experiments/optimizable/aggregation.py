@@ -22,6 +22,7 @@ from metta.sweep.experiments.aggregation import (
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.optimizable.allocation import inner_sweep
 from metta.sweep.experiments.optimizable.alternatives import by_name
+from metta.sweep.experiments.optimizable.fixed import fixed_at
 from metta.sweep.experiments.places import DEFAULT, StoreLike
 from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.experiments.sweep import SweepExperiment
@@ -88,7 +89,7 @@ class AggregationTrial(Experiment[AggregationRecord]):
         """Train the choice again, in one trial with repeats."""
         again = copy.copy(self.sweep)
         again.name = "validation"
-        again.optimizer = GridOptimizer(chosen.params)  # fixed values: a grid of one point
+        again.optimizer = fixed_at(chosen.params)
         again.search_space, again.warm_start = None, ()
         again.scheduler = AsynchronousScheduler(max_resource=self.sweep.scheduler.max_resource)
         again.repeats, again.aggregate = self.validations, MeanAggregator()

@@ -101,8 +101,8 @@ class PipelineArchitectureSearch(SweepExperiment):
     are those of `RefinementSearch`, a search over `base_experiment` whose structure is searched. The score of a
     candidate is the number that its pipeline ends with, or the field `metric_key` of its result.
 
-    The compiler verifies a candidate before it runs. Where there are up to 1,000 of them, all are compiled here: those
-    that break a contract are left out of the search space, and `rejected` says why, in the compiler's words. In a
+    The compiler verifies a candidate before it runs. Where `build` makes up to 1,000 of them, all are compiled here:
+    those that break a contract are left out of the search space, and `rejected` says why, in the compiler's words. In a
     larger space, or with a parameter that is a real number, each one is compiled when it is its turn, and one that
     breaks a contract is a failed trial with the reason "contract"; nothing of it runs.
 
@@ -152,7 +152,10 @@ class PipelineArchitectureSearch(SweepExperiment):
         template: Experiment[Any]
         if build is None and not is_overridden:
             template = RefinementSearch.over(
-                TrainingExperiment if base_experiment is None else base_experiment, base_space, metric_key, goal
+                TrainingExperiment if base_experiment is None else base_experiment,
+                base_space,
+                metric_key,
+                goal if goal is not None or optimizer is None else _direction(optimizer),
             )
             space = SearchSpace.of(template.tunables() if search_space is None else search_space)
             template.check_params(space)
@@ -190,6 +193,12 @@ class PipelineArchitectureSearch(SweepExperiment):
         return self.base_experiment.with_params(params)
 
 
+def _direction(optimizer: Optimizer) -> Direction | None:
+    """Which way an optimizer goes; None where it does not say, or has several objectives."""
+    objectives = optimizer.objectives
+    return objectives.directions[0] if optimizer.goal is not None and objectives.is_single else None
+
+
 def _rejected(template: Experiment[Any], space: SearchSpace) -> tuple[Rejected, ...]:
     """The candidates that cannot be compiled; none where there are too many candidates to see.
 
@@ -202,7 +211,10 @@ def _rejected(template: Experiment[Any], space: SearchSpace) -> tuple[Rejected, 
     rejected = []
     for params in candidates:
         try:
-            template.with_params(params)._compiled()
+            candidate = template.with_params(params)
+            # Whatever its parameters are, the stages of a refinement fit each other, and there are 1,000 of them.
+            if not isinstance(candidate, RefinementSearch):
+                candidate._compiled()
         except ContractError as error:
             rejected.append(Rejected(params, error))
     if len(rejected) == len(candidates):

@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 from metta.sweep.errors import RunError, UsageError
 from metta.sweep.executors.objective import Objective
-from metta.sweep.experiments.arguments import check_paths, checked_base
+from metta.sweep.experiments.arguments import check_paths, checked_base, goal_of
 from metta.sweep.experiments.base import Experiment, Pipeline
+from metta.sweep.experiments.optimizable.fixed import fixed_at
 from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.experiments.sweep import SweepExperiment
 from metta.sweep.goal import Direction
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.optimizers.bayesian import BayesianOptimizer
-from metta.sweep.optimizers.grid import GridOptimizer
 from metta.sweep.optimizers.random import RandomOptimizer
 from metta.sweep.optimizers.sobol import SobolOptimizer
 from metta.sweep.schedulers.base import positive
@@ -26,7 +26,7 @@ from metta.sweep.trial import Observation, Result, Trial
 Exploration = Literal["parallel", "sequential"]
 
 
-class Tried(NamedTuple):
+class Scored(NamedTuple):
     """A configuration and its score."""
 
     params: dict[str, Any]
@@ -86,9 +86,13 @@ class RefinementSearch(Experiment[Refined]):
         metric_key: str,
         goal: Direction | None,
     ) -> Self:
-        """A search over `base`, of the usual structure. The arguments are those of `SweepExperiment`."""
+        """A search over `base`, of the usual structure. The arguments are those of `SweepExperiment`.
+
+        Without `goal` it goes the same way as a sweep that it searches.
+        """
+        experiment = checked_base(base)
         space = None if search_space is None else SearchSpace.of(search_space)
-        return cls(checked_base(base), space, metric_key=metric_key, goal=goal or "maximize")
+        return cls(experiment, space, metric_key=metric_key, goal=goal or goal_of(experiment) or "maximize")
 
     def __post_init__(self) -> None:
         if self.parallel_vs_sequential not in get_args(Exploration):
@@ -110,7 +114,7 @@ class RefinementSearch(Experiment[Refined]):
         for number, n_trials in enumerate(_shares(refining, self.num_refinement_stages), 1):
             flow = flow.stage(
                 f"refine_{number}", self.model, n_trials=n_trials, beta=2.0 ** (2 - number), part=1 + number
-            ).through(tried=list[Tried], checkpoint=number % self.checkpoint_frequency == 0)
+            ).through(tried=list[Scored], checkpoint=number % self.checkpoint_frequency == 0)
         return flow.stage("validate", self.validate).through(Refined)
 
     def _exploration(self, flow: Pipeline[Any, Any]) -> Pipeline[Any, Any]:
@@ -120,29 +124,29 @@ class RefinementSearch(Experiment[Refined]):
             return (
                 flow.parallel({"even": even, "random": partial(self.draw, n_trials=second, part=1)})
                 .stage("combine", combined)
-                .through(tried=list[Tried])
+                .through(tried=list[Scored])
             )
         return (
             flow.stage("explore", even)
-            .through(tried=list[Tried])
+            .through(tried=list[Scored])
             .stage("model", self.model, n_trials=second, beta=2.0, part=1)
-            .through(tried=list[Tried])
+            .through(tried=list[Scored])
         )
 
-    async def cover(self, n_trials: int, part: int) -> list[Tried]:
+    async def cover(self, n_trials: int, part: int) -> list[Scored]:
         """Cover the space evenly."""
         return await self._tried(SobolOptimizer(), n_trials, part, [])
 
-    async def draw(self, n_trials: int, part: int) -> list[Tried]:
+    async def draw(self, n_trials: int, part: int) -> list[Scored]:
         """Draw from the space."""
         return await self._tried(RandomOptimizer(), n_trials, part, [])
 
-    async def model(self, tried: list[Tried], n_trials: int, beta: float, part: int) -> list[Tried]:
+    async def model(self, tried: list[Scored], n_trials: int, beta: float, part: int) -> list[Scored]:
         """Search with a model of what was tried; what was tried then."""
         optimizer = BayesianOptimizer(acquisition="ucb", exploration=beta)
         return [*tried, *await self._tried(optimizer, n_trials, part, tried)]
 
-    async def validate(self, tried: list[Tried]) -> Refined:
+    async def validate(self, tried: list[Scored]) -> Refined:
         """Train the best configuration again, in one trial with repeats.
 
         Raises:
@@ -151,11 +155,10 @@ class RefinementSearch(Experiment[Refined]):
         if not tried:
             raise RunError(f'"{self.name}": all {self.trials} trials have failed: there is nothing to validate')
         best = (max if self.goal == "maximize" else min)(tried, key=lambda one: one.score)
-        fixed = GridOptimizer(best.params)  # a grid of one point
-        sweep = self._sweep(fixed, self.num_refinement_stages + 2, repeats=self.n_seeds)
+        sweep = self._sweep(fixed_at(best.params), self.num_refinement_stages + 2, repeats=self.n_seeds)
         return Refined((await sweep.run(budget=1)).best_score, best.params, best.score)
 
-    async def _tried(self, optimizer: Optimizer, n_trials: int, part: int, known: Sequence[Tried]) -> list[Tried]:
+    async def _tried(self, optimizer: Optimizer, n_trials: int, part: int, known: Sequence[Scored]) -> list[Scored]:
         sweep = self._sweep(
             optimizer,
             part,
@@ -164,7 +167,7 @@ class RefinementSearch(Experiment[Refined]):
         )
         result = await sweep.run(budget=n_trials)
         return [
-            Tried(dict(trial.params), trial.score) for trial in result.ranking if isinstance(trial.score, float | int)
+            Scored(dict(trial.params), trial.score) for trial in result.ranking if isinstance(trial.score, float | int)
         ]
 
     def _sweep(self, optimizer: Optimizer, part: int, **settings: Any) -> SweepExperiment:
@@ -199,7 +202,7 @@ class RefinementSearch(Experiment[Refined]):
         return {**arguments(self, ("base_experiment", "seed")), "base_experiment": known}
 
 
-def combined(even: list[Tried], random: list[Tried]) -> list[Tried]:
+def combined(even: list[Scored], random: list[Scored]) -> list[Scored]:
     """What two explorations have found."""
     return [*even, *random]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from metta.sweep.experiments.arguments import check_paths, checked_base, checked_seed, checked_text
+from metta.sweep.experiments.arguments import check_paths, checked_base, checked_seed, checked_text, goal_of
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.strategies.records import Validation
 from metta.sweep.experiments.training import TrainingExperiment
@@ -28,8 +29,9 @@ class HybridSweepExperiment(Experiment[Validation]):
     Args:
         base_experiment: what is searched: an experiment, its class, or a function of a trial.
         search_space: dot path -> distribution; None for the base experiment's `tunables()`.
-        metric_key, goal, seed, executor: those of all phases, see `SweepExperiment`. The same workers serve all phases,
-            unless `executor` is a class: then each phase opens its own.
+        metric_key, goal, seed, executor: those of all phases, see `SweepExperiment`. The same workers serve all
+            phases, also where `executor` is a class. Without a `goal` it is that of the base experiment, else
+            "maximize".
         max_resource: units of resource (epochs, say) of a full training; None for the base experiment's `max_resource`
             or `max_epochs`. A function of a trial has neither: then name it, or explore with full trainings.
         explore_trials: random configurations.
@@ -54,7 +56,7 @@ class HybridSweepExperiment(Experiment[Validation]):
         *,
         search_space: SearchSpace | Mapping[str, object] | None = None,
         metric_key: str = "score",
-        goal: Direction = "maximize",
+        goal: Direction | None = None,
         seed: int | None = None,
         executor: Executor | Callable[[], Executor] | None = None,
         max_resource: int | None = None,
@@ -70,13 +72,13 @@ class HybridSweepExperiment(Experiment[Validation]):
     ) -> None:
         from metta.sweep.space import SearchSpace
 
-        Objectives.of(goal)
         self.base_experiment: Experiment[Any] | Objective = checked_base(base_experiment)
         self.search_space: SearchSpace | None = None if search_space is None else SearchSpace.of(search_space)
         if self.search_space is not None:
             check_paths(self.base_experiment, self.search_space)
         self.metric_key: str = checked_text("metric_key", metric_key)
-        self.goal: Direction = goal
+        self.goal: Direction = (goal_of(self.base_experiment) or "maximize") if goal is None else goal
+        Objectives.of(self.goal)
         self.seed: int | None = checked_seed(seed)
         self.executor: Executor | Callable[[], Executor] | None = executor
         self.max_resource: int | None = max_resource
@@ -92,22 +94,28 @@ class HybridSweepExperiment(Experiment[Validation]):
 
     def pipeline(self) -> Pipeline:
         """Explore, model, evolve, validate."""
+        # Their sweeps run where this experiment does, on workers that they share: see `_leaf_executor`.
+        phases = copy.copy(self)
+        phases.executor = None
         return (
             Pipeline()
             .stage(
                 "explore",
-                self.random_search(n_trials=self.explore_trials, resources_per_trial=self.explore_resources),
+                phases.random_search(n_trials=self.explore_trials, resources_per_trial=self.explore_resources),
             )
             .stage(
                 "model",
-                self.bayesian_optimize(n_trials=self.model_trials, acquisition="UCB", beta=self.beta),
+                phases.bayesian_optimize(n_trials=self.model_trials, acquisition="UCB", beta=self.beta),
             )
             .stage(
                 "evolve",
-                self.population_training(population_size=self.population_size, generations=self.generations),
+                phases.population_training(population_size=self.population_size, generations=self.generations),
             )
-            .stage("validate", self.final_evaluation(n_seeds=self.n_seeds, top=self.top))
+            .stage("validate", phases.final_evaluation(n_seeds=self.n_seeds, top=self.top))
         )
+
+    def _leaf_executor(self) -> Executor | Callable[[], Executor] | None:
+        return self.executor
 
     def tunables(self) -> Mapping[str, Distribution[Any]]:
         """How short the first trainings are, and how daring the model is."""

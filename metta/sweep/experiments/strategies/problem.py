@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.errors import UsageError
-from metta.sweep.experiments.arguments import checked_base, checked_seed
+from metta.sweep.experiments.arguments import checked_base, checked_seed, goal_of
 from metta.sweep.experiments.base import Experiment
 from metta.sweep.goal import Direction, Objectives
 
@@ -28,7 +29,7 @@ class Problem:
         base: `base_experiment`.
         space: `search_space`, else what the base experiment says that may be tuned.
         metric_key: of the same name; "score" where there is none.
-        direction: `goal`; "maximize" where there is none.
+        direction: `goal`, else that of the base experiment, else "maximize".
         seed: of the same name; None where there is none, to draw one.
         executor: of the same name; None for the sweep's default.
         full: units of resource (epochs, say) of a full training: `max_resource` of the experiment, else `max_resource`
@@ -50,23 +51,17 @@ class Problem:
         Raises:
             UsageError: there is no base experiment, nothing to tune, or more than one objective.
         """
-        from metta.sweep.space import SearchSpace
-
         check_base(owner, strategy)
-        given: Any = owner
-        base = checked_base(given.base_experiment)
-        space = getattr(owner, "search_space", None)
-        if space is None and isinstance(base, Experiment):
-            space = base.tunables() or None
+        base = _base(owner)
+        space, objectives = _space(owner, base), _objectives(owner, base)
         kind = type(owner).__name__
         if space is None:
             raise UsageError(f"{kind}.{strategy}: nothing says what may be tuned; set {kind}.search_space = {{...}}")
-        objectives = Objectives.of(getattr(owner, "goal", None) or "maximize", getattr(owner, "metric_key", "score"))
         if not objectives.is_single:
             raise UsageError(f"{kind}.{strategy}: strategies search for one objective, found {list(objectives.keys)}")
         return cls(
             base,
-            SearchSpace.of(space),
+            space,
             objectives.keys[0],
             objectives.directions[0],
             checked_seed(getattr(owner, "seed", None)),
@@ -76,6 +71,8 @@ class Problem:
 
     def seed_for(self, strategy: str, known: int, seed: int | None) -> int | None:
         """The seed of one phase: that of its settings, else one that follows from the experiment's.
+
+        Parallel arms of one strategy know the same, so they draw the same configurations unless each has a `seed`.
 
         Args:
             strategy: its name.
@@ -127,6 +124,53 @@ def check_base(owner: object, strategy: str) -> None:
             f"{kind}.{strategy} searches the parameters of {kind}.base_experiment, which is not set: write "
             f"`base_experiment = TrainingExperiment()` in class {kind}, or set it in its __init__"
         )
+
+
+def searched(owner: object) -> str:
+    """What the strategies of an experiment search, as JSON: the parts of a sweep's plan that stand before it runs.
+
+    Equal in every process, so the stages of a resumed run tell by it whether they still search the same. What is not
+    known before the run, such as a space that a stage sets, is null.
+
+    Raises:
+        UsageError: the base experiment or the goal cannot be used.
+    """
+    from metta.sweep.experiments.plan import plan_of
+    from metta.sweep.optimizers.random import RandomOptimizer
+    from metta.sweep.schedulers.asynchronous import AsynchronousScheduler
+
+    base = _base(owner)
+    plan = plan_of(
+        objective=base,
+        space=_space(owner, base),
+        optimizer=RandomOptimizer(),
+        scheduler=AsynchronousScheduler(),
+        objectives=_objectives(owner, base),
+        cost_key=None,
+        seed=getattr(owner, "seed", None),
+    )
+    # Optimizer and scheduler are the strategy's own: its code and its settings tell them.
+    parts = {part: plan[part] for part in ("objective", "space", "objectives", "seed")}
+    return json.dumps({**parts, "full": _full_resource(owner, base)})
+
+
+def _base(owner: object) -> Experiment[Any] | Objective:
+    given: Any = owner
+    return checked_base(given.base_experiment)
+
+
+def _space(owner: object, base: object) -> SearchSpace | None:
+    from metta.sweep.space import SearchSpace
+
+    space = getattr(owner, "search_space", None)
+    if space is None and isinstance(base, Experiment):
+        space = base.tunables() or None
+    return None if space is None else SearchSpace.of(space)
+
+
+def _objectives(owner: object, base: object) -> Objectives:
+    goal = getattr(owner, "goal", None) or goal_of(base) or "maximize"
+    return Objectives.of(goal, getattr(owner, "metric_key", "score"))
 
 
 def _full_resource(owner: object, base: object) -> int | None:

@@ -243,8 +243,10 @@ async def population_training(phase: Phase, size: int, generations: int, seconds
 
     best = different(phase.best_first(phase.start))[: math.ceil(size / 2)]
     optimizer = RandomOptimizer(initial_params=[space_values(phase.problem.space, trial.params) for trial in best])
-    interval = 1 if phase.problem.full is None else math.ceil(phase.problem.full / generations)
-    scheduler = PBTScheduler(size, generations, max_resource=interval * generations)
+    full = generations if phase.problem.full is None else phase.problem.full
+    interval = math.ceil(full / generations)
+    checks = math.ceil(full / interval)
+    scheduler = PBTScheduler(size, checks, max_resource=interval * checks)
     return await phase.search(optimizer, size, seconds=seconds, scheduler=scheduler)
 
 

@@ -17,7 +17,7 @@ from metta.sweep.contracts.signature import Signature, signature_of
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments.run import Run
-from metta.sweep.experiments.strategies.problem import check_base, check_share
+from metta.sweep.experiments.strategies.problem import check_base, check_share, searched
 from metta.sweep.experiments.strategies.records import Found
 from metta.sweep.pipeline.replay import ORACLE
 from metta.sweep.pipeline.reporting import settle
@@ -95,7 +95,7 @@ class Strategy(Experiment[R], Generic[P, R]):
         """
         check_base(self._method.__self__, self.name)
         check_values(self.name, settings)
-        return Run.start(self._call()(known, **settings), self.name)
+        return Run.start(self._method(known, **{**self.settings, **settings}), self.name)
 
     def pipeline(self) -> Pipeline:
         """The phase as its one stage."""
@@ -121,8 +121,8 @@ class Strategy(Experiment[R], Generic[P, R]):
         return StageView(None, self._call(), replace(self._taken(), name=f"{type(self).__name__}.run"))
 
     def _call(self) -> Callable[..., Coroutine[Any, Any, R]]:
-        # A partial, because its settings count in the fingerprint of a stage: where one has changed, so has the run.
-        return partial(self._method, **self.settings)
+        # A partial, because its arguments count in the fingerprint of a stage: where one has changed, so has the run.
+        return partial(_searching, self._method, searched(self._method.__self__), **self.settings)
 
     def _taken(self) -> Signature[Any]:
         signature = signature_of(self._method)
@@ -136,6 +136,13 @@ class Strategy(Experiment[R], Generic[P, R]):
         settle([(None, problem) for problem in problems], site, self.name)
         wrong = {problem.argument for problem in problems}
         return {name: value for name, value in settings.items() if name not in wrong}
+
+
+async def _searching(
+    method: Callable[..., Coroutine[Any, Any, R]], searched: str, known: object = None, /, **settings: Any
+) -> R:
+    """A phase as a stage. What is searched is there to be part of the stage: a method counts by its code only."""
+    return await method(known, **settings)
 
 
 def _unabbreviated(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from metta.sweep.compiler.render import FORMATS as GRAPH_FORMATS
-from metta.sweep.compiler.render import _picture as picture
-from metta.sweep.compiler.render import default_file_name, write
+from metta.sweep.compiler.render import default_file_name, picture, write
 from metta.sweep.compiler.render_labels import printable
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.tree.run_tree import RunTree, Spending, StageStarter
 from metta.sweep.report.live import number_text, shorten, value_text
 from metta.sweep.store.run import RunStatus
+from metta.sweep.trial import TrialState
 
 WIDTH: Final = 80
 NARROWEST_LABEL: Final = 24
@@ -29,7 +29,7 @@ FORMATS: Final = ("text", *GRAPH_FORMATS)
 _SUFFIXES: Final = {"mmd": "mermaid", "gv": "dot", "txt": "text"}
 
 _HEAD: Final = ("trials", "best", "steps", "time", "status")
-_FINISHED: Final = ("completed", "pruned", "failed", "cancelled", "done", "cached", "skipped")
+_FINISHED: Final = frozenset(state.value for state in TrialState if state.is_finished)
 
 _FILL: Final = {
     RunStatus.COMPLETED: "#d3f2dc",

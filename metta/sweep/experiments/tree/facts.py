@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from metta.sweep.experiments.sweep_status import SweepStatus, sweep_status
 from metta.sweep.goal import Score
 from metta.sweep.report.pipeline_status import stage_name, stages_of
 from metta.sweep.runtime.history import History
+from metta.sweep.runtime.scope import children_digest
 from metta.sweep.schedulers.base import Action
 from metta.sweep.store.entries import Event
 from metta.sweep.store.nested import ChildRun
@@ -134,14 +134,13 @@ def sweep_facts(run: Run, children: Sequence[ChildRun]) -> Facts:
         return Facts(run.info.status, {}, None, 0.0, Spending(), nobody)
     status = sweep_status(run)
     plan = started.data["plan"]
-    is_leaf = not plan.get("nested", False) and not children
     best = status.best.score if status.best is not None else None
     return Facts(
         status=status.status,
         counts={state.value: number for state, number in status.counts.items()},
         best=best if isinstance(best, float) else None,
         wall_seconds=status.spent.seconds,
-        own=_spent_by_trials(run, status, plan["cost_key"]) if is_leaf else Spending(),
+        own=Spending() if plan.get("nested", False) else _spent_by_leaves(run, status, plan["cost_key"], children),
         start=partial(_trial_of, status.trials),
     )
 
@@ -155,12 +154,30 @@ def _trial_of(trials: Sequence[Trial], child: ChildRun) -> TrialStarter | None:
     return TrialStarter(trial.id, trial.params, trial.state, trial.score)
 
 
-def _spent_by_trials(run: Run, status: SweepStatus, cost_key: str | None) -> Spending:
-    begun = sum(trial.state is not TrialState.PENDING for trial in status.trials)
-    spent = status.spent
+def _spent_by_leaves(run: Run, status: SweepStatus, cost_key: str | None, children: Sequence[ChildRun]) -> Spending:
+    """What the trials have used that have started no runs: the work of the others is told by those."""
+    starters = {child.trial for child in children}
+    above = [trial for trial in status.trials if trial.id in starters]
+    leaves = [trial for trial in status.trials if trial.id not in starters]
+    begun = sum(trial.state is not TrialState.PENDING for trial in leaves)
+    # The sum over all trials knows of the steps that were computed again, and a single trial does not.
+    resource = status.spent.resource - _steps_done(run, above)
+    cost = sum(trial.cost or 0.0 for trial in leaves)
     if cost_key is None:
-        return Spending(begun, spent.resource, spent.cost)
-    return Spending(begun, spent.resource, seconds_of_trials(run.journal.events()), {cost_key: spent.cost})
+        return Spending(begun, resource, cost)
+    subjects = {str(trial.id) for trial in leaves}
+    seconds = seconds_of_trials(event for event in run.journal.events() if event.subject in subjects)
+    return Spending(begun, resource, seconds, {cost_key: cost})
+
+
+def _steps_done(run: Run, trials: Sequence[Trial]) -> int:
+    """The steps of these trials; a fork has not done those of its donor."""
+    if not trials:
+        return 0
+    first: dict[str, int] = {}
+    for event in run.journal.events(kinds={records.BEGAN}):
+        first.setdefault(event.subject, event.data["saved_step"])
+    return sum(max(0, trial.step - first.get(str(trial.id), 0)) for trial in trials)
 
 
 def seconds_of_trials(events: Iterable[Event]) -> float:
@@ -191,7 +208,7 @@ def pipeline_facts(run: Run, children: Sequence[ChildRun]) -> Facts:
     if status is RunStatus.RUNNING and run.info.status is not RunStatus.RUNNING:
         status = RunStatus.INTERRUPTED
     starters = {
-        _digest(event.subject, event.data["attempt"]): (event.subject, event.data["attempt"])
+        children_digest(f"{event.subject}~{event.data['attempt']}/"): (event.subject, event.data["attempt"])
         for event in events
         if event.kind == "stage.started"
     }
@@ -213,12 +230,8 @@ def _stage_of(starters: Mapping[str, tuple[str, int]], child: ChildRun) -> Stage
     return None if found is None else StageStarter(stage_name(found[0]), found[1])
 
 
-def _digest(key: str, attempt: int) -> str:
-    """What stands in the name of the folder where an attempt of a stage has its children, see `Scope.children`."""
-    return blake2b(f"{key}~{attempt}/".encode(), digest_size=6).hexdigest()
-
-
 def _digest_in(place: str) -> str:
+    """The digest in the name of the folder where an attempt of a stage has its children, see `Scope.children`."""
     found = re.search(r"-([0-9a-f]{12})(?:-\d+)?$", place)
     return found[1] if found is not None else ""
 
