@@ -83,9 +83,12 @@ MAKE_SCHEDULER: dict[str, Callable[[], Scheduler]] = {
     "pb2": lambda: PB2Scheduler(population_size=BUDGET, num_generations=2, max_resource=STEPS),
     "median_stopping": lambda: MedianStoppingScheduler(min_trials=2, max_resource=STEPS),
     "resource_aware": lambda: ResourceAwareScheduler(resource_attr="cost", max_concurrent_trials=2, max_resource=STEPS),
-    "equal_allocation": lambda: EqualAllocation(population=BUDGET, max_resource=STEPS, mean_resource=STEPS),
-    "proportional_to_promise": lambda: ProportionalToPromise(population=BUDGET, max_resource=STEPS, mean_resource=3),
-    "adaptive_bandit": lambda: AdaptiveBandit(population=BUDGET, max_resource=STEPS, mean_resource=3),
+    # Two populations: what is suggested for the second one knows the first.
+    "equal_allocation": lambda: EqualAllocation(population=BUDGET // 2, max_resource=STEPS, mean_resource=STEPS),
+    "proportional_to_promise": lambda: ProportionalToPromise(
+        population=BUDGET // 2, max_resource=STEPS, mean_resource=3
+    ),
+    "adaptive_bandit": lambda: AdaptiveBandit(population=BUDGET // 2, max_resource=STEPS, mean_resource=3),
 }
 
 PLAIN = SearchSpace({"x": Uniform(0, 1), "y": LogUniform(1e-4, 1)})
