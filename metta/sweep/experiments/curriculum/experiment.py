@@ -170,7 +170,7 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
     ) -> None:
         from metta.sweep.space import SearchSpace
 
-        self.name = checked_text("name", name)
+        self.name: str = checked_text("name", name)
         self.base_experiment: Experiment[Any] = _checked_experiment(base_experiment)
         if tasks is None and not isinstance(self.base_experiment, TrainingExperiment):
             raise UsageError(f"{type(self).__name__}(tasks=None): the default tasks need a TrainingExperiment")
@@ -187,7 +187,7 @@ class CurriculumExperiment(Experiment[CurriculumResult]):
         self.goal: Direction = (goal_of(self.base_experiment) or "maximize") if goal is None else goal
         if self.goal not in DIRECTIONS:
             raise UsageError(f'goal={goal!r}: expected "maximize" or "minimize"; a curriculum has one objective')
-        self.max_visits = None if max_visits is None else positive("max_visits", max_visits)
+        self.max_visits: int | None = None if max_visits is None else positive("max_visits", max_visits)
         worst = -math.inf if self.goal == "maximize" else math.inf
         self.unreached_score: float = worst if unreached_score is None else float(unreached_score)
         self.warm_start = warm_start

@@ -174,16 +174,18 @@ class CurriculumOptimizationExperiment(Experiment[CurriculumOptimizationResult])
         seed: int = 0,
         name: str = "curriculum_optimization",
     ) -> None:
-        self.name = checked_text("name", name)
+        self.name: str = checked_text("name", name)
         self.base: CurriculumExperiment = _checked_curriculum(base)
-        self.schedulers = every_kind() if schedulers is None else _checked_schedulers("schedulers", schedulers)
-        self.population_size = positive("population_size", population_size)
+        self.schedulers: tuple[CurriculumScheduler, ...] = (
+            every_kind() if schedulers is None else _checked_schedulers("schedulers", schedulers)
+        )
+        self.population_size: int = positive("population_size", population_size)
         if len(self.schedulers) > population_size:
             raise UsageError(f"population_size={population_size}: there are {len(self.schedulers)} schedulers already")
-        self.generations = positive("generations", generations)
-        self.survivors = _share("survivors", survivors)
-        self.switch_probability = _share("switch_probability", switch_probability)
-        self.max_parallel = None if max_parallel is None else positive("max_parallel", max_parallel)
+        self.generations: int = positive("generations", generations)
+        self.survivors: float = _share("survivors", survivors)
+        self.switch_probability: float = _share("switch_probability", switch_probability)
+        self.max_parallel: int | None = None if max_parallel is None else positive("max_parallel", max_parallel)
         self.executor = executor
         self.seed: int = checked_seed(seed) or 0
 
