@@ -9,7 +9,7 @@ from metta.sweep import Experiment, Pipeline, Trial, field
 
 
 class Search(Experiment[Any]):
-    base_experiment = object()
+    base_experiment = print
 
     def report(self, best_score: float, trials: list[Trial]) -> str:
         return f"{best_score:.3f} after {len(trials)}"
