@@ -121,7 +121,13 @@ def test_a_warm_cache_changes_nothing(
 
 @pytest.mark.parametrize("option", ["--num-workers=2", "--no-native-parser"])
 def test_other_ways_to_run_report_the_same(option: str, python: Path, newest: list[Finding], tmp_path: Path) -> None:
-    assert Mypy(tmp_path, python, options=(option,)).findings(corpus(tmp_path)) == newest
+    found = Mypy(tmp_path, python, options=(option,)).findings(corpus(tmp_path))
+    assert list(map(_in_short, found)) == list(map(_in_short, newest))
+
+
+def _in_short(finding: Finding) -> Finding:
+    """Without mypy's own words about a ParamSpec's overloads: they depend on which of its processes has read what."""
+    return finding._replace(message="", hint="") if finding.code == "call-overload" else finding
 
 
 def touch(path: Path) -> None:
