@@ -1,6 +1,9 @@
 # make demo   the main job: a sweep over a small network, with a drawing of its graph
 # make test   set-up and the default test suite
-# make lint types test-slow bench   the rest of what CI runs, and the benchmarks
+# make lint types test-slow   more of what CI runs
+# make test-clusters   tests against a real SLURM, Docker, podman and Kubernetes, started on this machine; skips those
+#                      that cannot be (tests/clusters/packages installs what they need)
+# make bench   the benchmarks
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +11,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 FILES := pyproject.toml .ci/constraints.txt
 MYPYS := $(shell sed -n 's/^mypy==//p' .ci/mypy-versions.txt)
 
-.PHONY: demo test test-slow lint types bench format clean mypy-versions
+.PHONY: demo test test-slow test-clusters lint types bench format clean mypy-versions
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits_sweep.py
@@ -18,6 +21,10 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev mypy-versions
 	$(BIN)/python -m pytest -m slow
+
+# One engine after the other: the tests of one share it, and they wait more than they work.
+test-clusters: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cluster -n 0 tests/clusters
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: ("errors", "space", "trial", "goal", "registry", "redaction", "tunable"),
     2: ("contracts", "store"),
     3: ("pipeline", "optimizers", "schedulers", "executors"),
-    4: ("compiler",),
+    4: ("compiler", "worker"),
     5: ("runtime", "report"),
     6: ("experiments", "testing"),
     7: ("cli",),

@@ -210,7 +210,7 @@ def test_states_and_reasons() -> None:
     finished = {state for state in TrialState if state.is_finished}
     assert finished == {"completed", "pruned", "failed", "cancelled"}
     free = {reason for reason in FailureReason if not reason.uses_up_retries}
-    assert free == {"preempted", "node_lost"}
+    assert free == {"preempted", "node_lost", "lost_contact"}
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class FailureReason(StrEnum):
     @property
     def uses_up_retries(self) -> bool:
         """False where the machine, not the task, is to blame: such attempts count as preemptions."""
-        return self not in (FailureReason.PREEMPTED, FailureReason.NODE_LOST)
+        return self not in (FailureReason.PREEMPTED, FailureReason.NODE_LOST, FailureReason.LOST_CONTACT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from mypy.types import (
     Instance,
     LiteralType,
     NoneType,
+    ProperType,
     Type,
     TypedDictType,
     TypeType,
@@ -119,7 +120,7 @@ def _fits(session: Session, name: str, value: Expression, tp: Type) -> bool:
         case "resources":
             return info == fullnames.RESOURCES
         case "executor":
-            return info == "builtins.str"
+            return info == "builtins.str" or _is_executor(found)
     return True
 
 
@@ -128,6 +129,17 @@ def _class_of(found: Type) -> str:
     if isinstance(found, LiteralType):
         found = found.fallback
     return found.type.fullname if isinstance(found, Instance) else ""
+
+
+def _is_executor(found: ProperType) -> bool:
+    """An executor, its class, or a function that may make one: the first two are known by their `reattach`."""
+    if isinstance(found, TypeType):
+        found = found.item
+    elif isinstance(found, FunctionLike) and found.is_type_obj():
+        return found.type_object().has_readable_member("reattach")
+    if isinstance(found, Instance) and found.type.has_readable_member("reattach"):
+        return True
+    return is_callable(found) is not False
 
 
 def _is_below(value: Expression, limit: int) -> bool:

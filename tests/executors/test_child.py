@@ -10,8 +10,9 @@ from typing import NoReturn
 
 import pytest
 
-from metta.sweep.errors import RunError, StageTimeout, UserError, WorkerDied
+from metta.sweep.errors import RunError, StageTimeout, WorkerDied
 from metta.sweep.executors.child import acall_in_child, call_in_child
+from metta.sweep.executors.serial import UnstorableError
 from tests.executors import tasks
 from tests.executors.helpers import PATIENCE, eventually, lives, read_when_there
 
@@ -99,8 +100,8 @@ def test_a_nested_worker_dies() -> None:
 
 @pytest.mark.parametrize(("fn", "args"), [(tasks.give_a_lock, ()), (tasks.echo, (tasks.give_a_lock(),))])
 def test_what_cannot_travel(fn: object, args: tuple[object, ...]) -> None:
-    expected = 'stage "train": a sync stage with timeout= runs in a worker process: its arguments and its result must'
-    with pytest.raises(UserError, match=expected):
+    expected = 'stage "train" runs in another process: its arguments and its result must be storable'
+    with pytest.raises(UnstorableError, match=expected):
         call_in_child(fn, args, timeout=PATIENCE, name="train")  # type: ignore[arg-type]
 
 

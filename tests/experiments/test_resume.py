@@ -561,7 +561,11 @@ class Zombies:
 
     def cancel(self, token: str) -> None: ...
 
-    def reattach(self, token: str, events: EventStream) -> bool:
+    @property
+    def outlives_driver(self) -> bool:
+        return False
+
+    def reattach(self, token: str, events: EventStream, folder: Path | None = None, *, also_ended: bool = True) -> bool:
         return False
 
     def close(self) -> None: ...

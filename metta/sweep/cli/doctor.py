@@ -1,14 +1,20 @@
-"""`metta-sweep doctor`: what is damaged in a run or a store, and what to do about it."""
+"""`metta-sweep doctor`: what is damaged in a run or a store, or wrong with an executor, and what to do about it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
+from metta.sweep.cli.executors import PREFIX, choice_of, split_options
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import show_json
+from metta.sweep.compiler.fingerprint import LOADED_PREFIX
+from metta.sweep.compiler.load import split_spec, user_module
 from metta.sweep.errors import MettaSweepError, StorageError, UsageError
+from metta.sweep.executors.remote.probe import Row, examine_executor
 from metta.sweep.experiments.verify import verify_sweep
 from metta.sweep.store.doctor import Finding, Severity, examine
 from metta.sweep.store.nested import runs_below
@@ -39,6 +45,68 @@ def examine_all(text: str | None, *, store: str | None, replay: bool, as_json: b
         if not found:
             show(f"no problems found in {folder}")
     return DAMAGED if any(finding.severity is Severity.ERROR for finding in found) else 0
+
+
+def examine_place(
+    name: str | None,
+    spec: str | None,
+    *,
+    store: str | None,
+    replay: bool,
+    overrides: Sequence[str],
+    wait: float,
+    as_json: bool,
+) -> int:
+    """Start a small job on an executor and compare what it finds with this process; the exit code.
+
+    Args:
+        name: of the executor.
+        spec: FILE[:NAME] whose modules the job has to be able to import; None for none.
+        overrides: options of the executor.
+        wait: seconds for the job.
+
+    Raises:
+        UsageError: there is no such executor, option or file, or `replay` was asked for, too.
+    """
+    options, others = split_options(overrides)
+    if others:
+        raise UsageError(f"--set {others[0]}: doctor takes options of an executor, such as --set {PREFIX}spool=DIR")
+    if replay:
+        raise UsageError("--replay is for runs and stores, not for --executor")
+    choice = choice_of(name, options)
+    assert choice is not None
+    with contextlib.ExitStack() as stack:
+        modules = [] if spec is None else _modules_of(stack.enter_context(user_module(split_spec(spec)[0])))
+        executor = choice.open()
+        stack.callback(executor.close)
+        found = examine_executor(executor, folder=Store.at(store).folder, modules=modules, timeout=wait)
+    if as_json:
+        show_json({"problems": [each._asdict() for each in found.problems], "facts": [r._asdict() for r in found.rows]})
+    else:
+        _show_table(found.rows)
+        for problem in found.problems:
+            show(str(problem))
+        if not found.problems:
+            show(f"no problems found with {type(executor).__name__}")
+    return DAMAGED if any(problem.severity is Severity.ERROR for problem in found.problems) else 0
+
+
+def _modules_of(module: ModuleType) -> list[str]:
+    """The modules that lie beside the file, as far as it has imported them, and itself where it travels by its name."""
+    folder = Path(module.__file__ or "").absolute().parent
+    files = {name: getattr(each, "__file__", None) for name, each in sys.modules.copy().items()}
+    beside = [name for name, file in files.items() if file and Path(file).absolute().is_relative_to(folder)]
+    found = {module.__name__, *beside} - {"__main__"}
+    return sorted(name for name in found if not name.startswith(LOADED_PREFIX))
+
+
+def _show_table(rows: Sequence[Row]) -> None:
+    """What was compared; what differs is marked, the names of the machines aside."""
+    table = [Row("", "here", "there"), *rows]
+    first, second = (max((len(row[column]) for row in table), default=0) for column in (0, 1))
+    for row in table if rows else ():
+        differs = row.here != row.there and row.fact not in ("", "host")
+        show(f"{'!' if differs else ' '} {row.fact:<{first}}  {row.here:<{second}}  {row.there}".rstrip())
 
 
 def _folder(text: str | None, store: str | None) -> Path:

@@ -1,7 +1,7 @@
 """The command `metta-sweep`: read the arguments, call one function, show the result.
 
 Exit codes: 0; 1: a stage or a trial has failed; 2: wrong usage or a broken contract; 3: a store that cannot be read or
-written, our own mistake, or a crash of mypy; 4: refused; 130: Ctrl-C.
+written, an executor that cannot run jobs, our own mistake, or a crash of mypy; 4: refused; 130: Ctrl-C.
 Nothing but click is imported here; a command imports what it needs, so that `--help` stays fast.
 """
 

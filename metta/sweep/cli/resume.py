@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from metta.sweep.cli.executors import PREFIX, choice_of, on_executor, split_options
 from metta.sweep.cli.origin import Origin, read_origin, recorded_file
-from metta.sweep.cli.run import is_sweep, on_executor
+from metta.sweep.cli.run import is_sweep
 from metta.sweep.cli.running import Wish, drive
 from metta.sweep.cli.targets import chosen, target_of
 from metta.sweep.compiler.load import split_spec
@@ -31,11 +33,15 @@ def resume_run(
     store: str | None,
     overrides: Sequence[str],
     budget: int | None,
+    executor: str | None,
     retry_failed: bool,
     allow_changed: bool,
     as_json: bool,
 ) -> int:
     """Do what the command asks; the exit code.
+
+    Args:
+        executor: where to go on; None: where it was.
 
     Raises:
         UsageError: there is no such run, or nothing says what to run.
@@ -54,34 +60,39 @@ def resume_run(
             f"run {info.id} is finished: --budget N extends it to N trials in all, "
             "--retry-failed tries those again that have failed"
         )
-    origin = read_origin(info.folder)
+    recorded = origin = read_origin(info.folder)
     if spec is None:
         if origin is None:
             raise UsageError(_how_else(info))
         spec = f"{recorded_file(origin, info.folder, place.folder)}:{origin.name}"
+    if origin is not None and executor is not None:
+        origin = _moved(origin, executor)
     given = [*(origin.overrides if origin is not None else ()), *overrides]
-    shown = "".join(f" --set {shlex.quote(each)}" for each in given)
+    executor = executor or (origin.executor if origin is not None else None)
+    shown = "" if executor is None else f" --executor {shlex.quote(executor)}"
+    shown += "".join(f" --set {shlex.quote(each)}" for each in given)
     click.echo(f"going on with {info.id} from {spec}{shown}", err=True)
     stored = _stored_inputs(info)
     _check_withheld(origin, stored, overrides, info)
+    options, settings = split_options(given)
+    choice = choice_of(executor, options)
     with chosen(spec) as found:
-        executor = origin.executor if origin is not None else None
-        target = target_of(found, given, needs_inputs=False)
+        target = target_of(found, settings, needs_inputs=False)
         if info.kind != (SWEEP if is_sweep(target) else PIPELINE):
             kind = SWEEP if is_sweep(target) else PIPELINE
             raise UsageError(f"run {info.id} is a {info.kind}'s, and {spec} is a {kind}")
-        target = on_executor(target, executor)
         kept = Origin.of(split_spec(spec)[0], found.name, tuple(given), executor)
         wish = Wish(
             place,
-            kept if kept != origin else None,
+            kept if kept != recorded else None,
             budget,
             resume=info.id,
             allow_changed=allow_changed,
             retry_failed=retry_failed,
             as_json=as_json,
         )
-        return drive(target, wish)
+        with on_executor(target, choice) as placed:
+            return drive(placed, wish)
 
 
 def _store_of(info: RunInfo) -> Store:
@@ -97,6 +108,14 @@ def _store_of(info: RunInfo) -> Store:
     if (top := top_run(info.folder)) is not None:
         raise UsageError(f"run {info.id} is a part of run {top.name}: resume that one, and it goes on with it")
     return Store(store)
+
+
+def _moved(origin: Origin, executor: str) -> Origin:
+    """The origin for another executor: the options of the one before say nothing to it."""
+    if executor == origin.executor:
+        return origin
+    withheld = tuple(name for name in origin.withheld if not name.startswith(PREFIX))
+    return replace(origin, executor=executor, overrides=tuple(split_options(origin.overrides)[1]), withheld=withheld)
 
 
 def _check_withheld(origin: Origin | None, stored: set[str], overrides: Sequence[str], info: RunInfo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metta.sweep.cli.executors import choice_of, described_jobs, on_executor, split_options
 from metta.sweep.cli.origin import Origin
 from metta.sweep.cli.output import show
 from metta.sweep.cli.running import Wish, drive
@@ -42,39 +43,28 @@ def run_file(
         MettaSweepError: nothing was run.
     """
     file, _ = split_spec(spec)
+    options, settings = split_options(overrides)
+    choice = choice_of(executor, options)
     with chosen(spec) as found:
-        target = on_executor(target_of(found, overrides), executor)
+        target = target_of(found, settings)
         if fail_fast is not None and not is_sweep(target):
             raise UsageError("--fail-fast and --keep-going are for sweeps: a stage that fails ends its pipeline")
         if budget is not None and not is_sweep(target):
             raise UsageError("--budget is for sweeps: this is none")
         place = store_of(store)
         if dry_run:
-            _tell_plan(target, place, budget, as_json)
+            with on_executor(target, choice, checked=False) as placed:
+                _tell_plan(placed, place, budget, as_json)
             return 0
         origin = Origin.of(file, found.name, tuple(overrides), executor)
         wish = Wish(place, None if place is None else origin, budget, fail_fast=bool(fail_fast), as_json=as_json)
-        return drive(target, wish)
+        with on_executor(target, choice) as placed:
+            return drive(placed, wish)
 
 
 def is_sweep(target: Target) -> bool:
     """Whether it has trials and a budget of them."""
     return isinstance(target, ExperimentTarget) and isinstance(target.experiment, SweepExperiment)
-
-
-def on_executor(target: Target, name: str | None) -> Target:
-    """The sweep with its trials on another executor.
-
-    Raises:
-        UsageError: there is no executor of this name, or it is no sweep.
-    """
-    if name is None:
-        return target
-    if not is_sweep(target) or not isinstance(target, ExperimentTarget):
-        raise UsageError("--executor is for sweeps: the stages of a pipeline run in this process")
-    from metta.sweep.executors.registry import EXECUTORS
-
-    return ExperimentTarget(target.experiment.with_params({"executor": EXECUTORS.find(name)}))
 
 
 def _tell_plan(target: Target, store: Store | None, budget: int | None, as_json: bool) -> None:
@@ -84,13 +74,16 @@ def _tell_plan(target: Target, store: Store | None, budget: int | None, as_json:
         "store": "none" if store is None else str(store.folder),
         **(_of_pipeline(target) if isinstance(target, PipelineTarget) else _of_experiment(target, budget)),
     }
+    jobs = described_jobs(target, Store.at().folder if store is None else store.folder)
     if as_json:
-        show_json({**plan, "dry_run": True})
+        show_json({**plan, "dry_run": True, **({"jobs": jobs} if jobs else {})})
         return
     for name, value in plan.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{path}={item!r}" for path, item in value.items()) or "none"
         show(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    for name, text in jobs.items():
+        show(f"\nthe job of {name}:\n\n{text.rstrip()}\n")
     show("nothing was run (--dry-run)")
 
 

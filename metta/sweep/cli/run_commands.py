@@ -42,11 +42,11 @@ def _exit(code: int) -> None:
     "overrides",
     metavar="PATH=VALUE",
     multiple=True,
-    help="An input of a pipeline, or a parameter of an experiment.",
+    help="An input of a pipeline, a parameter of an experiment, or an option of the executor (executor.partition=gpu).",
 )
 @click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Of a sweep: how many trials to start.")
-@click.option("--executor", metavar="NAME", help="Of a sweep: where its trials run, such as local.")
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would run.")
+@click.option("--executor", metavar="NAME", help="Of a sweep: where its trials run, such as local or slurm.")
+@click.option("--dry-run", is_flag=True, help="Check everything; say what would run, and show its first job elsewhere.")
 @_AS_JSON
 @click.option(
     "--fail-fast/--keep-going", default=None, help="Of a sweep: stop at the first failed trial. Default: keep going."
@@ -65,7 +65,8 @@ def run_command(
 
     Values are read as what they are declared to be: --set rate=1e-3 --set layers=64,64 --set scheduler.batch_size=4.
     The run is kept in a store; Ctrl-C stops it so that `metta-sweep resume` can go on with it. Exit codes: 1 where
-    something has failed, 2 wrong usage or a broken contract, 3 storage, 4 refused, 130 Ctrl-C.
+    something has failed, 2 wrong usage or a broken contract, 3 storage or an executor that cannot run jobs, 4 refused,
+    130 Ctrl-C.
     """
     from metta.sweep.cli.run import run_file
 
@@ -88,6 +89,7 @@ def run_command(
 @click.argument("target", metavar="[FILE[:NAME]]", required=False)
 @_STORE
 @click.option("--budget", type=click.IntRange(min=1), metavar="N", help="Of a sweep: the new total of trials.")
+@click.option("--executor", metavar="NAME", help="Of a sweep: go on elsewhere. Default: where it was.")
 @click.option("--retry-failed", is_flag=True, help="Of a sweep: try the failed trials again.")
 @click.option("--allow-changed", is_flag=True, help="Go on although the code or the space has changed since.")
 @click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True, help="As for run: what was not kept, say.")
@@ -97,6 +99,7 @@ def resume_command(
     target: str | None,
     store: str | None,
     budget: int | None,
+    executor: str | None,
     retry_failed: bool,
     allow_changed: bool,
     overrides: tuple[str, ...],
@@ -116,6 +119,7 @@ def resume_command(
             store=store,
             overrides=overrides,
             budget=budget,
+            executor=executor,
             retry_failed=retry_failed,
             allow_changed=allow_changed,
             as_json=as_json,
@@ -225,16 +229,43 @@ def gc_command(store: str | None, older_than: float | None, keep: int | None, dr
     collect_garbage(store=store, older_than=older_than, keep=keep, dry_run=dry_run, as_json=as_json)
 
 
-@click.command("doctor", short_help="Find damage in a run or a store.")
-@click.argument("what", metavar="[RUN|STORE]", required=False, shell_complete=_complete_run)
+@click.command("doctor", short_help="Find damage in a run or a store, or what is wrong with an executor.")
+@click.argument("what", metavar="[RUN|STORE|FILE]", required=False, shell_complete=_complete_run)
 @_STORE
 @click.option("--replay", is_flag=True, help="Also compare every decision of a sweep with what is decided now.")
+@click.option("--executor", metavar="NAME", help="Examine an executor instead: start a small job there, and compare.")
+@click.option("--set", "overrides", metavar="PATH=VALUE", multiple=True, help="Its options: executor.partition=gpu.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=300.0,
+    show_default=True,
+    help="For the job.",
+)
 @_AS_JSON
-def doctor_command(what: str | None, store: str | None, replay: bool, as_json: bool) -> None:
-    """Read every file of a run or a store; say what is damaged and what to do. Exit code 3 where there is damage."""
-    from metta.sweep.cli.doctor import examine_all
+def doctor_command(
+    what: str | None,
+    store: str | None,
+    replay: bool,
+    executor: str | None,
+    overrides: tuple[str, ...],
+    wait: float,
+    as_json: bool,
+) -> None:
+    """Read every file of a run or a store; say what is damaged and what to do. Exit code 3 where there is damage.
 
-    _exit(examine_all(what, store=store, replay=replay, as_json=as_json))
+    With --executor: is its engine there, does a job run, and does it find the same Python, packages, working folder
+    and store, and the modules of FILE? Exit code 3 where trials would fail.
+    """
+    from metta.sweep.cli.doctor import examine_all, examine_place
+
+    if executor is None and not overrides:
+        _exit(examine_all(what, store=store, replay=replay, as_json=as_json))
+    else:
+        _exit(
+            examine_place(executor, what, store=store, replay=replay, overrides=overrides, wait=wait, as_json=as_json)
+        )
 
 
 COMMANDS: tuple[click.Command, ...] = (

@@ -66,10 +66,16 @@ def _badge_text(name: str, value: Any) -> str:
         case "schema":
             return f"schema {shortened(value.__name__, NAME_WIDTH)}"
         case "executor":
-            return f"on {shortened(str(value), NAME_WIDTH)}"
+            return f"on {shortened(_executor_name(value), NAME_WIDTH)}"
         case "validate_type":
             return "types unchecked" if value is False else f"types {'checked' if value is True else value}"
     return name
+
+
+def _executor_name(value: object) -> str:
+    """A name as it is; of an executor, or what makes one, the name of the class or function."""
+    made = getattr(value, "func", value)  # of a functools.partial
+    return value if isinstance(value, str) else str(getattr(made, "__name__", type(made).__name__))
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")

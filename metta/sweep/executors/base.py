@@ -48,12 +48,19 @@ class ChannelSettings:
     Attributes:
         folder: the trial's folder; made when needed.
         restore: the state `trial.load()` returns: its path as a `StateSaved` event gave it. None: a first start.
-        keep: how many of the newest states stay in the folder.
+        keep: how many of the newest states stay.
+        states: where they are written; None for the trial's folder.
     """
 
     folder: Path
     restore: Path | None = None
     keep: int = 2
+    states: Path | None = None
+
+    @property
+    def states_folder(self) -> Path:
+        """Where the states are written."""
+        return self.folder if self.states is None else self.states
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ class Started:
 class Reported:
     """The task reported. Every report wants one `executor.answer`: the task may be waiting for it.
 
-    `sequence` numbers the reports of this attempt from 1.
+    `sequence` numbers the reports of this attempt, ascending.
     """
 
     token: str
@@ -234,6 +241,10 @@ class Executor(Protocol):
     def capacity(self) -> int | None:
         """How many tasks run at the same time; None where a queue of its own decides. More may be submitted."""
 
+    @property
+    def outlives_driver(self) -> bool:
+        """Whether tasks go on when their driver dies, so that the next one can `reattach` them."""
+
     def events(self) -> EventStream:
         """A new, empty stream; tasks are submitted to it."""
 
@@ -250,8 +261,17 @@ class Executor(Protocol):
     def cancel(self, token: str) -> None:
         """Stop a task: its processes are ended, then `Failed` with the reason "cancelled". Ignored when over."""
 
-    def reattach(self, token: str, events: EventStream) -> bool:
-        """Adopt a task that an earlier driver submitted and that still lives. False: there is none."""
+    def reattach(self, token: str, events: EventStream, folder: Path | None = None, *, also_ended: bool = True) -> bool:
+        """Adopt a task that an earlier driver submitted, and that nobody has given up. False: there is none.
+
+        Its events are told from the beginning, also those that the earlier driver has heard.
+
+        Args:
+            token: of the task.
+            events: where they go.
+            folder: the `log_folder` of the task.
+            also_ended: also one whose last event that driver was told: it may have died before it could keep it.
+        """
 
     def close(self) -> None:
         """Cancel what is left and end every process; blocks until that is done. May be called twice."""

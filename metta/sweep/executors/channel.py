@@ -53,7 +53,7 @@ class SavedStates:
         self._pending: Path | None = None
         self._newest = settings.restore
         restored = settings.restore
-        self._kept = [restored] if restored is not None and restored.parent == settings.folder else []
+        self._kept = [restored] if restored is not None and restored.parent == settings.states_folder else []
 
     @property
     def folder(self) -> Path:
@@ -62,7 +62,7 @@ class SavedStates:
 
     def save(self, state: object) -> None:
         """Write the state beside the committed ones."""
-        pending = self._settings.folder / f"pending-{os.getpid()}{_SUFFIX}"
+        pending = self._settings.states_folder / f"pending-{os.getpid()}{_SUFFIX}"
         write_state(pending, state)
         self._pending = pending
 
@@ -78,7 +78,7 @@ class SavedStates:
         """Give the pending state the name of its step; its file, or None where nothing is pending."""
         if self._pending is None:
             return None
-        path = state_path(self._settings.folder, step)
+        path = state_path(self._settings.states_folder, step)
         replace_durably(self._pending, path)
         self._pending = None
         self._newest = path

@@ -1,25 +1,34 @@
-"""One call in a child process that can be killed: how a sync stage keeps its time-out."""
+"""One call of a stage in another process: a worker of this one, which can be killed, or where an executor runs it."""
 
 from __future__ import annotations
 
 import atexit
 import itertools
+import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from metta.sweep.errors import RunError, StageTimeout, UserError, WorkerDied
-from metta.sweep.executors.base import Event, EventStream, Failed, Finished, Logged, Task
+from metta.sweep.errors import RunError, StageTimeout, WorkerDied
+from metta.sweep.executors.base import Event, EventStream, Executor, Failed, Finished, Logged, Task
 from metta.sweep.executors.pool import WorkerPool, usable_cores
 from metta.sweep.executors.serial import UnstorableError
 from metta.sweep.trial import FailureReason, Resources
 
 _MOST_CHILDREN: Final = 32
-_EXPLANATION: Final = (
-    "a sync stage with timeout= runs in a worker process: its arguments and its result must be storable"
+_ENDED_FROM_OUTSIDE: Final = frozenset(
+    {
+        FailureReason.OOM,
+        FailureReason.KILLED,
+        FailureReason.PREEMPTED,
+        FailureReason.NODE_LOST,
+        FailureReason.LOST_CONTACT,
+        FailureReason.CANCELLED,
+    }
 )
 
 _lock = threading.Lock()
@@ -54,19 +63,12 @@ def call_in_child(
     Raises:
         StageTimeout: it took longer.
         UsageError: more is needed than there is.
-        UserError: the function, an argument or the result cannot travel between processes.
+        UnstorableError: the function, an argument or the result cannot travel between processes.
         WorkerDied: the process ended under the call.
         Exception: what `fn` raised, the traceback of its process attached as a note.
     """
-    pool = _ready_pool(resources)
-    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources, log_folder)
-    try:
-        while not _is_last(event := events.get()):
-            _relay(event)
-    except BaseException:
-        pool.cancel(task.token)
-        raise
-    return _result(event, name)
+    task = stage_task(fn, args, kwargs, timeout=timeout, name=name, resources=resources, log_folder=log_folder)
+    return _called(_ready_pool(resources), task)
 
 
 async def acall_in_child(
@@ -80,41 +82,119 @@ async def acall_in_child(
     log_folder: Path | None = None,
 ) -> Any:
     """`call_in_child` without blocking the loop. Cancelling it ends the call's process group."""
-    pool = _ready_pool(resources)
-    task, events = _begin(pool, fn, args, kwargs, timeout, name, resources, log_folder)
-    try:
-        while not _is_last(event := await events.aget()):
-            _relay(event)
-    except BaseException:
-        pool.cancel(task.token)
-        raise
-    return _result(event, name)
+    task = stage_task(fn, args, kwargs, timeout=timeout, name=name, resources=resources, log_folder=log_folder)
+    return await _acalled(_ready_pool(resources), task)
 
 
-def _begin(
-    pool: WorkerPool,
+def stage_task(
     fn: Callable[..., object],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None,
-    timeout: float,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = math.inf,
     name: str,
-    resources: Resources | None,
-    log_folder: Path | None,
-) -> tuple[Task, EventStream]:
-    events = EventStream()
-    task = Task(
-        f"call-{next(_numbers)}",
+    resources: Resources | None = None,
+    log_folder: Path | None = None,
+    token: str | None = None,
+) -> Task:
+    """The task of one call of a stage; the arguments are those of `call_in_child`.
+
+    Args:
+        token: names the call for whoever looks for it after the death of this driver; None: nobody does.
+    """
+    return Task(
+        token or f"call-{os.urandom(6).hex()}-{next(_numbers)}",  # of many drivers some share a spool
         fn,
         args,
         kwargs or {},
         name=name,
         resources=resources or Resources(),
-        timeout=timeout,
+        timeout=None if math.isinf(timeout) else timeout,
         log_folder=log_folder,
         stream_log=True,
     )
-    pool.submit(task, events)
-    return task, events
+
+
+def call_on(executor: Executor, task: Task, *, adopt: Sequence[str] = ()) -> Any:
+    """Run a stage's task on an executor and return its result; blocks until then.
+
+    What it prints appears on our stdout.
+
+    Args:
+        executor: where it runs.
+        task: of `stage_task`.
+        adopt: tokens under which drivers that died may have submitted it: the first that still is there is waited for.
+
+    Raises:
+        StageTimeout, UsageError, UnstorableError, WorkerDied, Exception: as `call_in_child`. An exception that comes
+            from a machine that shares no pipe with us comes as text: builtin classes are rebuilt, of others it is
+            a RunError with the name of the class and its message.
+    """
+    for earlier in _adoptable(executor, task, adopt):
+        if (events := _reattached(executor, earlier)) is not None:
+            event = _last_event(executor, earlier, events)
+            if not _is_gone(event):
+                return _result(event, earlier)
+    return _called(executor, task)
+
+
+async def acall_on(executor: Executor, task: Task, *, adopt: Sequence[str] = ()) -> Any:
+    """`call_on` without blocking the loop. Cancelling it cancels the task."""
+    for earlier in _adoptable(executor, task, adopt):
+        if (events := _reattached(executor, earlier)) is not None:
+            event = await _alast_event(executor, earlier, events)
+            if not _is_gone(event):
+                return _result(event, earlier)
+    return await _acalled(executor, task)
+
+
+def _adoptable(executor: Executor, task: Task, tokens: Sequence[str]) -> list[Task]:
+    return [replace(task, token=token) for token in tokens] if executor.outlives_driver else []
+
+
+def _reattached(executor: Executor, task: Task) -> EventStream | None:
+    events = EventStream()
+    return events if executor.reattach(task.token, events, task.log_folder) else None
+
+
+def _is_gone(event: Event) -> bool:
+    """Whether a dead driver's task never began, was just being cancelled, or nothing is known of it any more.
+
+    It is over and fenced: it is begun anew.
+    """
+    return isinstance(event, Failed) and event.reason in (FailureReason.LOST_CONTACT, FailureReason.CANCELLED)
+
+
+def _called(place: WorkerPool | Executor, task: Task) -> Any:
+    events = EventStream()
+    place.submit(task, events)
+    return _result(_last_event(place, task, events), task)
+
+
+async def _acalled(place: WorkerPool | Executor, task: Task) -> Any:
+    events = EventStream()
+    place.submit(task, events)
+    return _result(await _alast_event(place, task, events), task)
+
+
+def _last_event(place: WorkerPool | Executor, task: Task, events: EventStream) -> Event:
+    try:
+        while not _is_last(event := events.get()):
+            _relay(event)
+    except BaseException:
+        place.cancel(task.token)
+        raise
+    return event
+
+
+async def _alast_event(place: WorkerPool | Executor, task: Task, events: EventStream) -> Event:
+    try:
+        while not _is_last(event := await events.aget()):
+            _relay(event)
+    except BaseException:
+        place.cancel(task.token)
+        raise
+    return event
 
 
 def _is_last(event: Event) -> bool:
@@ -127,20 +207,28 @@ def _relay(event: Event) -> None:
         sys.stdout.flush()
 
 
-def _result(event: Event, name: str) -> Any:
+def _result(event: Event, task: Task) -> Any:
     if isinstance(event, Finished):
         return event.result
     assert isinstance(event, Failed)
-    if event.reason is FailureReason.TIMEOUT and isinstance(event.exception, StageTimeout):
-        raise event.exception
-    if isinstance(event.exception, UnstorableError):
-        raise UserError(f'stage "{name}": {_EXPLANATION}; {event.message}') from event.exception
-    if isinstance(event.exception, WorkerDied) and not event.traceback:  # one that `fn` raised has a traceback
-        raise WorkerDied(f'stage "{name}": {event.message}', reason=event.reason.value)
-    error = event.exception or RunError(f'stage "{name}": {event.message}')
+    name, error = task.name, event.exception
+    if event.reason is FailureReason.TIMEOUT:
+        raise error if isinstance(error, StageTimeout) else StageTimeout(name, task.timeout or event.seconds)
+    if isinstance(error, UnstorableError):
+        raise UnstorableError(_unstorable(name, event.message)) from error
+    # What `fn` raised has a traceback.
+    if not event.traceback and (isinstance(error, WorkerDied) or event.reason in _ENDED_FROM_OUTSIDE):
+        raise WorkerDied(
+            f'stage "{name}": {event.message}', reason=event.reason.value
+        )  # `fn` raised none: no traceback
+    error = error or RunError(f'stage "{name}": {event.message}')
     if event.traceback:
         error.add_note(f"In the worker process:\n\n{event.traceback.rstrip()}")
     raise error
+
+
+def _unstorable(stage: str, message: str) -> str:
+    return f'stage "{stage}" runs in another process: its arguments and its result must be storable; {message}'
 
 
 def _ready_pool(resources: Resources | None) -> WorkerPool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
@@ -78,7 +79,12 @@ class LocalExecutor:
         """Stop a task; `Failed` with the reason "cancelled" follows when its processes are gone."""
         self._pool.cancel(token)
 
-    def reattach(self, token: str, events: EventStream) -> bool:
+    @property
+    def outlives_driver(self) -> bool:
+        """False."""
+        return False
+
+    def reattach(self, token: str, events: EventStream, folder: Path | None = None, *, also_ended: bool = True) -> bool:
         """Always False: local workers end with their driver."""
         return False
 

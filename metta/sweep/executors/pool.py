@@ -60,26 +60,35 @@ class WorkerPool:
         """See `Executor.submit`."""
         self._check_resources(task)
         with self._lock:
-            self._check_usable()
-            if task.token in self._tokens:
-                raise UsageError(f'a task with the token "{task.token}" is not over: every attempt needs its own')
-            self._tokens.add(task.token)
-            loop = self._started_loop()
+            self._check_token(task.token)
         try:
-            # The same object as long as nothing changes: workers are told only of changes.
-            here = self._surroundings = Surroundings.here(self._surroundings)
             secrets: set[str] = set()
             what = f"the function or an argument of {task.name or 'the task'}"
             call = dumps((task.fn, task.args, dict(task.kwargs)), what, secrets)
         except UnstorableError as error:
-            self._forget_token(task.token)
+            here = Surroundings.here(self._surroundings)
             events.put(Failed(task.token, reason_of(error), here.redactor.text(str(error)), "", error))
             return
-        except BaseException:
-            self._forget_token(task.token)
-            raise
+        self.submit_call(task, call, frozenset(secrets), events)
+
+    def submit_call(self, task: Task, call: bytes, secrets: frozenset[str], events: EventStream) -> None:
+        """`submit` where the call is pickled already: that of `task` itself is not looked at.
+
+        Args:
+            task: of which everything else counts.
+            call: function, arguments and keyword arguments as `serial.dumps` pickles them.
+            secrets: what is to be masked beside the secrets of the environment.
+            events: where its events go.
+        """
+        self._check_resources(task)
+        with self._lock:
+            self._check_token(task.token)
+            self._tokens.add(task.token)
+            loop = self._started_loop()
+        # The same object as long as nothing changes: workers are told only of changes.
+        here = self._surroundings = Surroundings.here(self._surroundings)
         threads = self._threads_for(task.resources) if self._equips else None
-        job = Job.of(task, events, call, here, threads, frozenset(secrets))
+        job = Job.of(task, events, call, here, threads, secrets)
         if not loop.post(partial(loop.submit, job)):
             self._forget_token(task.token)
             raise UsageError("the executor is closed")
@@ -130,11 +139,14 @@ class WorkerPool:
         """As many as the cores that a task names; one that names none (the default, 1) has a fair share of all."""
         return self._fair_threads if wanted.cpus == 1 else max(1, int(wanted.cpus))
 
-    def _check_usable(self) -> None:
+    def _check_token(self, token: str) -> None:
+        """Raise where no task with this token can be taken now."""
         if self._owner != os.getpid():
             raise UsageError("the executor belongs to the process that made it: make a new one after a fork")
         if self._closed:
             raise UsageError("the executor is closed: make a new one")
+        if token in self._tokens:
+            raise UsageError(f'a task with the token "{token}" is not over: every attempt needs its own')
 
     def _started_loop(self) -> Loop:
         if self._loop is None:

@@ -74,5 +74,7 @@ def _oom_file() -> str:
     except (OSError, ValueError):
         return os.devnull
     if "memory" in groups:  # version 1
-        return f"/sys/fs/cgroup/memory{groups['memory']}/memory.oom_control"
+        path = f"/sys/fs/cgroup/memory{groups['memory']}/memory.oom_control"
+        # A container is told the machine's name of its group, and finds the group itself mounted at the top.
+        return path if os.path.exists(path) else "/sys/fs/cgroup/memory/memory.oom_control"
     return f"/sys/fs/cgroup{groups.get('', '')}/memory.events"

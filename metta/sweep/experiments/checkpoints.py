@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.channel import state_path, step_of
+from metta.sweep.executors.remote.spool import FOLDER as ATTEMPTS
 from metta.sweep.experiments.ledger import Ledger
 from metta.sweep.store.files import inside
 
@@ -31,6 +32,12 @@ def checked_keep(keep: str) -> Keep:
         if keep == known:
             return known
     raise UsageError(f"keep_checkpoints={keep!r}: expected one of {', '.join(map(repr, get_args(Keep)))}")
+
+
+def _states_in(folder: Path) -> Iterator[Path]:
+    """The states in a trial's folder, those of attempts on other machines included."""
+    yield from folder.glob(_STATES)
+    yield from folder.glob(f"{ATTEMPTS}/*/run-*/{_STATES}")
 
 
 class Checkpoints:
@@ -78,7 +85,7 @@ class Checkpoints:
         folder = self._trial_folder(number)
         for path in [*folder.glob("pending-*"), *folder.glob(".pending-*")]:
             path.unlink(missing_ok=True)
-        for path in folder.glob(_STATES):
+        for path in _states_in(folder):
             if step_of(path) > saved_step:
                 path.unlink(missing_ok=True)
 
@@ -104,7 +111,7 @@ class Checkpoints:
                     self.finished(ledger, number)
         if self._resumed and self._keep != "all":
             for number in ledger.states:
-                for path in self._trial_folder(number).glob(_STATES):
+                for path in _states_in(self._trial_folder(number)):
                     self._candidates.append((number, self.relative(path)))
         self.remove_unused(ledger)
 

@@ -39,7 +39,7 @@ MAX_DEATHS: Final = 3
 """A trial whose attempts have killed their workers this often is not tried again."""
 
 MAX_PREEMPTIONS: Final = 20
-"""The same for attempts whose machine was taken away or lost."""
+"""The same for attempts whose machine was taken away or lost, or could not be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +364,7 @@ class Ledger:
         """
         trial, attempt = self._touch(number), self.running[number]
         again = False
-        if failure.reason in (FailureReason.PREEMPTED, FailureReason.NODE_LOST):
+        if not failure.reason.uses_up_retries:
             self.preemptions[number] += 1
             again = self.preemptions[number] <= MAX_PREEMPTIONS
         elif failure.reason in (FailureReason.KILLED, FailureReason.OOM) and not failure.traceback:
@@ -380,9 +380,15 @@ class Ledger:
             self._fail(trial, attempt, failure, used)
 
     def restart(
-        self, *, slots: int, budget: Budget, retry: Iterable[int] = (), drop_paused: bool = False
+        self,
+        *,
+        slots: int,
+        budget: Budget,
+        retry: Iterable[int] = (),
+        drop_paused: bool = False,
+        adopted: Collection[int] = (),
     ) -> tuple[int, ...]:
-        """A new driver takes the sweep over: the attempts that ran have died with the old one.
+        """A new driver takes the sweep over: the attempts that ran have died with the old one, but for the adopted.
 
         Their trials go on first, in the order of their numbers. What an earlier end of the budget has cut goes on
         too.
@@ -392,6 +398,7 @@ class Ledger:
             budget: the limits from now on.
             retry: failed trials to be tried again.
             drop_paused: end the paused trials: the scheduler that paused them is gone.
+            adopted: the trials whose attempts go on elsewhere.
 
         Returns:
             The trials whose attempts were lost.
@@ -403,7 +410,7 @@ class Ledger:
             self._touch(grant.trial).state = TrialState.PENDING
             self.queue.append(grant)
         self.cut, self.cut_paused = [], []
-        lost = tuple(sorted(self.running))
+        lost = tuple(sorted(self.running.keys() - set(adopted)))
         for number in reversed(lost):
             self._requeue(number)
         for number in retry:

@@ -5,7 +5,8 @@ sweep.started     base (the instant of second 0), plan (what R13 compares), budg
 sweep.decided     the move; for a launch or a fork also its new trials
 sweep.resumed     base, budget, slots, retry, drop_paused, optimizer (how it was restored), informed (whether it is a
                   fresh one that was told all results), scheduler ("kept" or "restarted"), synchronous (of the
-                  scheduler), plan where it has changed, lost (the trials whose attempts were lost), differences
+                  scheduler), plan where it has changed, lost (the trials whose attempts were lost), adopted (those
+                  whose attempts went on without a driver), differences
 sweep.stopped     why: a driver came to its end before the sweep did
 sweep.ended       why
 trial.granted     attempt, token: the intent to run it
@@ -98,6 +99,7 @@ def feed(ledger: Ledger, entry: Recorded) -> None:
                 budget=budget_from_json(data["budget"]),
                 retry=data["retry"],
                 drop_paused=data["drop_paused"],
+                adopted=data.get("adopted", ()),
             )
     except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
         what = f"entry {entry.seq} does not follow from those before it: {type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,6 +42,7 @@ from metta.sweep.experiments.repeats import seed_of
 from metta.sweep.experiments.results import SweepRecord
 from metta.sweep.experiments.reuse import KnownResults, told_by
 from metta.sweep.experiments.sweep_journal import Clock, SweepJournal
+from metta.sweep.experiments.sweep_store import Adopted, token_of
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.events import SweepEnded, SweepEvent, SweepStarted
 from metta.sweep.schedulers.base import CONTINUE, Action, Scheduler, Wait
@@ -81,6 +82,7 @@ class Submitted:
         number: of the attempt, from 1.
         saved_step: the step of the state that it goes on from.
         restore: the file of that state; None to start at the beginning.
+        known_step: states up to this step are known from an earlier driver, which may have removed them.
         source: the trial whose result it takes over; None where it runs in a worker.
         decided: nothing that it still does can change its trial, but for a state that it saves.
         unreported: states that are on disk before the report of their step has come.
@@ -90,6 +92,7 @@ class Submitted:
     number: int
     saved_step: int
     restore: Path | None = None
+    known_step: int = -1
     source: int | None = None
     decided: bool = False
     unreported: list[SavedState] = field(default_factory=list)
@@ -118,6 +121,8 @@ class Session:
         is_kept: whether the run stays in a store.
         nested: whether its trials are experiments that run in the driver: the objective then is an async one.
         watch: hears after every commit where the sweep stands.
+        events: the executor's, where it has told some already; None for new ones.
+        adopted: attempts of an earlier driver, which tell their events there from their beginning.
     """
 
     def __init__(
@@ -142,6 +147,8 @@ class Session:
         is_kept: bool = False,
         nested: bool = False,
         watch: Watch | None = None,
+        events: EventStream | None = None,
+        adopted: Sequence[Adopted] = (),
     ) -> None:
         self.name = name
         self.seed = seed
@@ -163,10 +170,10 @@ class Session:
         self._run_trial = run_nested if nested else run_objective
         self._watch = watch
         self._objective_seed = seed_of(seed)
-        self._events: EventStream = executor.events()
-        self._attempts: dict[str, Submitted] = {}
+        self._events: EventStream = executor.events() if events is None else events
+        self._attempts: dict[str, Submitted] = {found.token: self._taken_over(found) for found in adopted}
         self._answers: list[tuple[Reported, Answer]] = []
-        self._to_cancel: list[str] = []
+        self._to_cancel: list[str] = [found.token for found in adopted if not found.runs]
         self._left: list[Trial] = []
         """Trials whose workers are done with them since the last commit."""
         self._publish_at = ledger.now + PUBLISH_INTERVAL
@@ -264,9 +271,11 @@ class Session:
             return
         match event:
             case Started():
-                if not attempt.decided:
+                if not attempt.decided and self.ledger.running[attempt.trial].began is None:
                     self._fold_start(event, attempt)
             case StateSaved():
+                if event.step <= attempt.known_step:
+                    return
                 path = self._checkpoints.relative(event.path)
                 attempt.unreported.append(SavedState(event.step, path))
                 self._commit_states(attempt)
@@ -371,11 +380,17 @@ class Session:
             with contextlib.suppress(StorageError):  # those who look on see an older state; the journal is the truth
                 self._publish()
 
+    def _taken_over(self, found: Adopted) -> Submitted:
+        state = self.ledger.states.get(found.trial)
+        saved = 0 if state is None else state.step
+        known = -1 if found.trial in self.ledger.forks else saved
+        return Submitted(found.trial, found.attempt, saved, known_step=known, decided=not found.runs)
+
     def _grant(self, number: int) -> tuple[str, Submitted]:
         self.ledger.grant(number)
         trial = self.ledger.trials[number]
         attempt = self.ledger.attempts[number]
-        token = f"{self._run_id}-trial-{number}-attempt-{attempt}"
+        token = token_of(self._run_id, number, attempt)
         self._journal.note(self._instant, records.GRANTED, number, attempt=attempt, token=token)
         fail_point("sweep.granted")
         source = None if self._known is None else self._known.find(trial)

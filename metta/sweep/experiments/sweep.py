@@ -9,10 +9,11 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from metta.sweep.errors import StorageError, UsageError
-from metta.sweep.executors.base import Event, Executor
+from metta.sweep.executors.base import Event, EventStream, Executor
 from metta.sweep.executors.nest import LEAF_COST, NEST
 from metta.sweep.executors.objective import Objective
 from metta.sweep.experiments.aggregation import Aggregator, MeanAggregator, checked_aggregator
@@ -44,7 +45,7 @@ from metta.sweep.experiments.results import SweepRecord, SweepResult
 from metta.sweep.experiments.run import Run
 from metta.sweep.experiments.session import Session, Standing
 from metta.sweep.experiments.stages import begin, conclude, decide, launch, observe, suggest, wait
-from metta.sweep.experiments.sweep_store import Opened, Request, open_sweep
+from metta.sweep.experiments.sweep_store import Adopt, Opened, Request, open_sweep
 from metta.sweep.experiments.training import TrainingExperiment
 from metta.sweep.goal import Direction, Goal, Objectives
 from metta.sweep.optimizers.base import Optimizer
@@ -395,8 +396,12 @@ class SweepExperiment(Experiment[SweepResult]):
         async with leaves(self.executor) as below:
             limits = (below.slots, self.scheduler.max_parallel, UNLIMITED_SLOTS)
             slots = min(limit for limit in limits if limit is not None)
-            async with _taken_up(request, slots, tell) as opened:
-                executor = below.executor
+            executor, events = below.executor, below.executor.events()
+            adopts = executor.outlives_driver and not request.nested
+            adopt = partial(_adopted, executor, events) if adopts else None
+            # What trials on other machines read and write has to be where those see it.
+            scratch = getattr(executor, "spool", None)
+            async with _taken_up(request, slots, tell, adopt, scratch) as opened:
                 if request.nested:
                     at_once = min(slots, opened.ledger.budget.trials or slots)
                     executor = DriverExecutor(below, at_once, allow_changed=opened.has_changed, retried=opened.retried)
@@ -427,6 +432,8 @@ class SweepExperiment(Experiment[SweepResult]):
                     is_kept=opened.is_kept,
                     nested=request.nested,
                     watch=_accounted(opened.run_id, watch),
+                    events=events if adopts else None,
+                    adopted=opened.adopted,
                 )
                 error: BaseException | None = None
                 try:
@@ -437,6 +444,10 @@ class SweepExperiment(Experiment[SweepResult]):
                 finally:
                     await session.close()
                     await asyncio.shield(asyncio.to_thread(session.end, error))
+
+
+def _adopted(executor: Executor, events: EventStream, token: str, folder: Path, also_ended: bool) -> bool:
+    return executor.reattach(token, events, folder, also_ended=also_ended)
 
 
 def _accounted(run_id: str, watch: Watch | None) -> Watch | None:
@@ -494,9 +505,11 @@ def _guarded(listener: Listener) -> Listener:
 
 
 @contextlib.asynccontextmanager
-async def _taken_up(request: Request, slots: int, tell: Listener) -> AsyncIterator[Opened]:
+async def _taken_up(
+    request: Request, slots: int, tell: Listener, adopt: Adopt | None, scratch: Path | None
+) -> AsyncIterator[Opened]:
     """The sweep's run, opened, and closed in the end. Reading it may take seconds, so threads do it."""
-    opening = asyncio.ensure_future(asyncio.to_thread(open_sweep, request, slots, tell))
+    opening = asyncio.ensure_future(asyncio.to_thread(open_sweep, request, slots, tell, adopt, scratch))
     try:
         opened = await asyncio.shield(opening)
     except asyncio.CancelledError:

@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.errors import RefusedError, UsageError
+from metta.sweep.executors.remote import spool
 from metta.sweep.experiments import records
 from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.checkpoints import Checkpoints, Keep
@@ -27,6 +28,7 @@ from metta.sweep.experiments.sweep_journal import Clock, SweepJournal
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.events import Listener
+from metta.sweep.store.files import make_folder
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
 from metta.sweep.trial import Trial, TrialState
@@ -77,6 +79,32 @@ class Request:
     nested: bool = False
 
 
+class Adopted(NamedTuple):
+    """An attempt of an earlier driver, which tells its events to this one.
+
+    Attributes:
+        trial: its number.
+        attempt: which of the trial's, from 1.
+        token: of its task.
+        runs: whether it still counts; else it only has to end.
+    """
+
+    trial: int
+    attempt: int
+    token: str
+    runs: bool
+
+
+Adopt = Callable[[str, Path, bool], bool]
+"""Takes over the attempt with a token, by the folder of its trial, also one that has ended or not; False where nothing
+comes of it any more."""
+
+
+def token_of(run_id: str, trial: int, attempt: int) -> str:
+    """The token of an attempt."""
+    return f"{run_id}-trial-{trial}-attempt-{attempt}"
+
+
 @dataclass(slots=True)
 class Opened:
     """A sweep that can go on: what its session needs. `close` when it is done."""
@@ -94,17 +122,23 @@ class Opened:
     """Whether it was ever resumed with another plan: the runs below it then may still have the old one."""
     retried: Collection[int] = field(default=(), kw_only=True)
     """The failed trials that are tried again."""
+    adopted: Sequence[Adopted] = field(default=(), kw_only=True)
+    """The attempts of an earlier driver that are not over."""
     publish: Callable[[RunStatus], None]
     close: Callable[[], None]
 
 
-def open_sweep(request: Request, slots: int, tell: Listener) -> Opened:
+def open_sweep(
+    request: Request, slots: int, tell: Listener, adopt: Adopt | None = None, scratch: Path | None = None
+) -> Opened:
     """Begin the sweep that is asked for, or take it up again.
 
     Args:
         request: see there.
         slots: how many trials may run at once.
         tell: hears what happens from now on.
+        adopt: takes over attempts that outlived their driver; None where none do.
+        scratch: where a sweep without a store has its states; None: with the system's temporary files.
 
     Raises:
         UsageError: there is no such run.
@@ -112,7 +146,7 @@ def open_sweep(request: Request, slots: int, tell: Listener) -> Opened:
         StorageError: the store cannot be read or written.
     """
     if request.place is None:
-        return _without_store(request, slots, tell)
+        return _without_store(request, slots, tell, scratch)
     store = Store.at(request.place.folder)
     name = _run_to_resume(store, request)
     run = store.create(request.name, KIND) if name is None else store.open(name, write=True)
@@ -121,7 +155,7 @@ def open_sweep(request: Request, slots: int, tell: Listener) -> Opened:
         if not began and request.resume and request.budget is None:
             # Its driver died before the sweep began: nothing is lost, and nothing says what its budget was.
             raise UsageError(f"run {run.id} had not begun: say its budget= once more, or start a new one")
-        return _resumed(run, request, slots, tell) if began else _begun(run, request, slots, tell)
+        return _resumed(run, request, slots, tell, adopt) if began else _begun(run, request, slots, tell)
     except BaseException:
         run.close()
         raise
@@ -146,8 +180,10 @@ def _run_to_resume(store: Store, request: Request) -> str | None:
     return None
 
 
-def _without_store(request: Request, slots: int, tell: Listener) -> Opened:
-    folder = Path(tempfile.mkdtemp(prefix="metta-sweep-"))
+def _without_store(request: Request, slots: int, tell: Listener, scratch: Path | None) -> Opened:
+    if scratch is not None:
+        make_folder(scratch)
+    folder = Path(tempfile.mkdtemp(prefix="metta-sweep-", dir=scratch))
     seed = request.drawn_seed
     ledger = _new_ledger(request, request.budget or request.default_budget, slots, tell)
     trial_folder = partial(_trial_folder, folder)
@@ -246,7 +282,7 @@ def _finite(trial: Trial) -> float | None:
     return score if isinstance(score, float) and math.isfinite(score) else None
 
 
-def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
+def _resumed(run: Run, request: Request, slots: int, tell: Listener, adopt: Adopt | None) -> Opened:
     """The sweep of a run, from where its journal ends."""
     facts = facts_of(run.journal, start_of(run.journal), run.journal.snapshot())
     changed = _allowed_changes(facts, request)
@@ -265,13 +301,19 @@ def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
         )
     budget = _budget(request, ledger, run)
     if ledger.over is not None and budget == ledger.budget and not request.retry_failed:
-        return _finished(run, request, restoration, codec, fresh)
+        opened = _finished(run, request, restoration, codec, fresh)
+        # Its driver may have died before it ended what the end has cut.
+        opened.adopted = [] if adopt is None else _adopted(run, ledger, adopt)
+        return opened
     clock = Clock(ledger.now)
     instant = clock.instant()
     ledger.now = instant - clock.base
     retry = [trial.id for trial in ledger.trials if trial.state is TrialState.FAILED] if request.retry_failed else []
     restarted = restoration.scheduler is None
-    lost = ledger.restart(slots=slots, budget=budget, retry=retry, drop_paused=restarted)
+    adopted = [] if adopt is None else _adopted(run, ledger, adopt)
+    going_on = [found.trial for found in adopted if found.runs]
+    lost = ledger.restart(slots=slots, budget=budget, retry=retry, drop_paused=restarted, adopted=going_on)
+    _fence(run, ledger, {found.trial for found in adopted})
     optimizer, scheduler = restoration.optimizer, restoration.scheduler
     how = restoration.how
     if optimizer is None:
@@ -293,6 +335,7 @@ def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
         "synchronous": scheduler.synchronous,
         "plan": request.plan if changed else None,
         "lost": lost,
+        "adopted": going_on,
         "differences": restoration.differences,
     }
     facts = facts_after(facts, run.journal.last_seq + 1, data)
@@ -302,8 +345,28 @@ def _resumed(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
     ledger.tell = tell
     opened = _opened(run, request, ledger, clock, journal, facts, how)
     opened.retried = retry
+    opened.adopted = adopted
     opened.has_changed = any(event.data["plan"] for event in run.journal.events(kinds={records.RESUMED}))
     return opened
+
+
+def _adopted(run: Run, ledger: Ledger, adopt: Adopt) -> list[Adopted]:
+    """The attempts that outlived their driver: those that run, and those that were told to end or never heard it."""
+    found = []
+    for number, attempt in ledger.attempts.items():
+        token, runs = token_of(run.id, number, attempt), number in ledger.running
+        if adopt(token, run.trial_folder(number), runs):
+            found.append(Adopted(number, attempt, token, runs))
+    return found
+
+
+def _fence(run: Run, ledger: Ledger, adopted: Collection[int]) -> None:
+    """End what may still run elsewhere of trials that go on: this driver may have another executor than the last."""
+    for number, attempt in ledger.attempts.items():
+        if number not in adopted and not ledger.trials[number].state.is_finished:
+            folder = spool.attempt_folder(token_of(run.id, number, attempt), run.trial_folder(number))
+            if (folder / spool.TASK).exists():
+                spool.fence(folder)
 
 
 def _allowed_changes(facts: Facts, request: Request) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from metta.sweep.errors import MissingExtraError, UsageError
 from metta.sweep.goal import Direction, Goal, Objectives
@@ -300,16 +301,20 @@ class AxOptimizer(ReplayingOptimizer):
             raise UsageError(f"the acquisition {self.acquisition!r} takes one objective: use one of {several}")
 
 
+_importing: Final = threading.Lock()
+
+
 def _import_quietly() -> None:
     """Import Ax, which adds its own log handler then, and at once writes to it."""
-    if "ax.api.client" in sys.modules:
-        return
-    disabled = logging.root.manager.disable
-    logging.disable(max(disabled, logging.INFO))
-    try:
-        import ax.api.client  # noqa: F401
-    finally:
-        logging.disable(disabled)
+    with _importing:  # of two threads the second would restore what the first has changed
+        if "ax.api.client" in sys.modules:
+            return
+        disabled = logging.root.manager.disable
+        logging.disable(max(disabled, logging.INFO))
+        try:
+            import ax.api.client  # noqa: F401
+        finally:
+            logging.disable(disabled)
 
 
 def _next_trials(client: Client, n: int) -> Mapping[int, TParameterization]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
+    from metta.sweep.executors.base import Executor
     from metta.sweep.pipeline.hooks import DataHooks, Hooks, RetryPolicy
     from metta.sweep.pipeline.typed import (
         A,
@@ -585,7 +586,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         on_error: Callable[[Any], object] | Callable[[Any, Prev], object] = ...,
         skip_if: Callable[[Prev], object] = ..., default: Any = ..., checkpoint: bool = ...,
         checkpoint_path: Callable[[T], str] = ..., cache: bool = ..., cache_key: Callable[[Prev], object] = ...,
-        archive: Callable[[T], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
+        archive: Callable[[T], object] = ..., profile: bool = ...,
+        resources: Resources = ..., executor: str | Executor | Callable[[], Executor] = ...,
         **unknown: Never,
     ) -> Pipeline[In, T, S]: ...
     # Hooks only, keyword contracts, and settings of the stage.
@@ -601,7 +603,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         on_error: Callable[[Any], object] | Callable[[Any, Prev], object] = ...,
         skip_if: Callable[[Prev], object] = ..., default: Any = ..., checkpoint: bool = ...,
         checkpoint_path: Callable[[Ret], str] = ..., cache: bool = ..., cache_key: Callable[[Prev], object] = ...,
-        archive: Callable[[Ret], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
+        archive: Callable[[Ret], object] = ..., profile: bool = ...,
+        resources: Resources = ..., executor: str | Executor | Callable[[], Executor] = ...,
     ) -> Pipeline[In, Ret, S]: ...
     @overload
     def through(
@@ -615,7 +618,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         on_error: Callable[[Any], object] | Callable[[Any, Prev], object] = ...,
         skip_if: Callable[[Prev], object] = ..., default: Any = ..., checkpoint: bool = ...,
         checkpoint_path: Callable[[Any], str] = ..., cache: bool = ..., cache_key: Callable[[Prev], object] = ...,
-        archive: Callable[[Any], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
+        archive: Callable[[Any], object] = ..., profile: bool = ...,
+        resources: Resources = ..., executor: str | Executor | Callable[[], Executor] = ...,
         **fields: TypeForm[Any],
     ) -> Pipeline[In, Any, S]: ...
     # What stands behind `**` and is no single TypedDict, such as one of two bags, may fill a parameter that is
@@ -639,7 +643,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         on_error: Callable[[Any], object] | Callable[[Any, Prev], object] = ...,
         skip_if: Callable[[Prev], object] = ..., default: Any = ..., checkpoint: bool = ...,
         checkpoint_path: Callable[[Any], str] = ..., cache: bool = ..., cache_key: Callable[[Prev], object] = ...,
-        archive: Callable[[Any], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
+        archive: Callable[[Any], object] = ..., profile: bool = ...,
+        resources: Resources = ..., executor: str | Executor | Callable[[], Executor] = ...,
         **settings: Any,
     ) -> Pipeline[In, Any, S]: ...
     @overload
@@ -656,7 +661,8 @@ class Staged(Pipeline[In, Ret, S], Generic[In, Ret, S, Prev]):
         on_error: Callable[[Any], object] | Callable[[Any, Prev], object] = ...,
         skip_if: Callable[[Prev], object] = ..., default: Any = ..., checkpoint: bool = ...,
         checkpoint_path: Callable[[T], str] = ..., cache: bool = ..., cache_key: Callable[[Prev], object] = ...,
-        archive: Callable[[T], object] = ..., profile: bool = ..., resources: Resources = ..., executor: str = ...,
+        archive: Callable[[T], object] = ..., profile: bool = ...,
+        resources: Resources = ..., executor: str | Executor | Callable[[], Executor] = ...,
         **settings: Any,
     ) -> Pipeline[In, T, S]: ...
     # fmt: on

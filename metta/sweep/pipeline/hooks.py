@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unp
 
 from typing_extensions import TypedDict
 
+from metta.sweep.contracts.assignable import is_type_form
 from metta.sweep.contracts.flow import HOOK_NAMES, did_you_mean
 from metta.sweep.contracts.summary import summarize
 from metta.sweep.errors import UsageError
 
 if TYPE_CHECKING:
+    from metta.sweep.executors.base import Executor
     from metta.sweep.trial import Resources
 
 
@@ -123,7 +125,7 @@ class Hooks(TypedDict, total=False, closed=True):
     archive: Callable[..., Any]
     profile: bool
     resources: Resources
-    executor: str
+    executor: str | Executor | Callable[[], Executor]
 
 
 Data = TypeVar("Data")
@@ -159,7 +161,7 @@ class DataHooks(TypedDict, Generic[Data, Given], total=False):
     archive: Callable[[Data], object]
     profile: bool
     resources: Resources
-    executor: str
+    executor: str | Executor | Callable[[], Executor]
 
 
 class HookSet(Mapping[str, Any]):
@@ -229,7 +231,7 @@ def hook_value_error(name: str, value: object) -> str | None:
         case "resources":
             ok = type(value).__name__ == "Resources" and hasattr(value, "cpus")
         case "executor":
-            ok = isinstance(value, str)
+            ok = isinstance(value, str) or hasattr(value, "reattach") or (callable(value) and not is_type_form(value))
         case _:
             ok = True
     if ok:

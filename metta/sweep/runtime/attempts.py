@@ -1,22 +1,26 @@
-"""One attempt of a stage: its call, in place, in a thread or in a worker process, under its time-out."""
+"""One attempt of a stage: its call, in place, in a thread, in a worker or on an executor, under its time-out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metta.sweep.errors import StageTimeout, UsageError
 from metta.sweep.pipeline.hooks import timeout_seconds
 from metta.sweep.runtime.threads import in_thread
+
+if TYPE_CHECKING:
+    from metta.sweep.executors.base import Task
+    from metta.sweep.trial import Resources
 
 Invoke: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 """(args, kwargs) -> the stage's raw result."""
 
 
 def blocking_call(stage: str, call: Callable[..., object], control: Mapping[str, Any]) -> Invoke:
-    """A sync stage in a sync function: called in place, or in a worker process where a hook asks for one.
+    """A sync stage in a sync function: called in place, or in another process where a hook asks for one.
 
     Args:
         stage: its name, for messages.
@@ -24,11 +28,12 @@ def blocking_call(stage: str, call: Callable[..., object], control: Mapping[str,
         control: the control hooks that count for the stage, local and global.
 
     Raises:
-        UsageError: `executor` names none that runs single stages.
+        UsageError: `executor` is none.
     """
-    if not _needs_worker(stage, control):
+    source = _executor_source(stage, control)
+    if not _needs_worker(control):
         return lambda args, kwargs: call(*args, **kwargs)
-    seconds, resources = _limit(control) or math.inf, control.get("resources")
+    seconds, resources = time_limit(control) or math.inf, control.get("resources")
 
     def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import call_in_child
@@ -37,23 +42,41 @@ def blocking_call(stage: str, call: Callable[..., object], control: Mapping[str,
             call, args, kwargs, timeout=seconds, name=stage, resources=resources, log_folder=_log_folder()
         )
 
-    return in_worker
+    def elsewhere(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from metta.sweep.executors.child import call_on
+        from metta.sweep.executors.shared import shared_executor
+
+        task, earlier = _task(stage, call, args, kwargs, seconds, resources)
+        return call_on(shared_executor(source), task, adopt=earlier)
+
+    return in_worker if source is None else elsewhere
 
 
 def looping_call(
     stage: str, call: Callable[..., Any], is_async: bool, control: Mapping[str, Any]
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], Awaitable[Any]]:
-    """A stage in an async function: awaited, or, if it is sync, in a thread or a worker process. Arguments as above."""
-    needs_worker = _needs_worker(stage, control)
-    seconds = _limit(control)
+    """A stage in an async function: awaited, or, if it is sync, in a thread or a worker process. Arguments as above.
+
+    On an executor that is not this process's own both kinds run in the same way.
+    """
+    source, seconds = _executor_source(stage, control), time_limit(control)
+    limit, resources = seconds or math.inf, control.get("resources")
+
+    async def elsewhere(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from metta.sweep.executors.child import acall_on
+        from metta.sweep.executors.shared import shared_executor
+
+        task, earlier = _task(stage, call, args, kwargs, limit, resources)
+        return await acall_on(shared_executor(source), task, adopt=earlier)
+
+    if source is not None:
+        return elsewhere
     if is_async:
         if seconds is None:
             return lambda args, kwargs: call(*args, **kwargs)
         return lambda args, kwargs: _stopped_after(seconds, stage, call, args, kwargs)
-    if not needs_worker:
+    if not _needs_worker(control):
         return lambda args, kwargs: in_thread(call, *args, **kwargs)
-
-    limit, resources = seconds or math.inf, control.get("resources")
 
     async def in_worker(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from metta.sweep.executors.child import acall_in_child
@@ -93,7 +116,7 @@ def _log_folder() -> Path | None:
     return None if scope is None else scope.log_folder
 
 
-def _limit(control: Mapping[str, Any]) -> float | None:
+def time_limit(control: Mapping[str, Any]) -> float | None:
     """The time-out in seconds: `timeout`, else what `resources` allows."""
     limit = control.get("timeout")
     if limit is None and "resources" in control:
@@ -101,22 +124,45 @@ def _limit(control: Mapping[str, Any]) -> float | None:
     return None if limit is None else timeout_seconds(limit)
 
 
-def _needs_worker(stage: str, control: Mapping[str, Any]) -> bool:
-    if "executor" in control:
-        _check_executor(stage, control["executor"])
+def _needs_worker(control: Mapping[str, Any]) -> bool:
     return not control.keys().isdisjoint(("timeout", "resources", "executor"))
 
 
-def _check_executor(stage: str, name: str) -> None:
-    from metta.sweep.executors.local import LocalExecutor
-    from metta.sweep.executors.registry import EXECUTORS
+def _executor_source(stage: str, control: Mapping[str, Any]) -> Any:
+    """What `executor` stands for; None where there is none, and for the workers of this process."""
+    if "executor" not in control:
+        return None
+    from metta.sweep.executors.shared import source_of
 
     try:
-        found = EXECUTORS.find(name)
+        return source_of(control["executor"])
     except UsageError as error:
         raise UsageError(f'stage "{stage}": {error}') from None
-    if found is not LocalExecutor:
-        raise UsageError(
-            f'stage "{stage}": executor="{name}" runs trials, not single stages; found among '
-            f'{", ".join(EXECUTORS.names())}; use executor="local"'
-        )
+
+
+def _task(
+    stage: str,
+    call: Callable[..., object],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    seconds: float,
+    resources: Resources | None,
+) -> tuple[Task, list[str]]:
+    """The task of this attempt, and the tokens under which drivers that died may have left it running."""
+    from metta.sweep.executors.child import stage_task
+    from metta.sweep.runtime.scope import current_scope
+
+    scope = current_scope()
+    folder = None if scope is None else scope.log_folder
+    tokens = [] if scope is None or folder is None else scope.tokens
+    task = stage_task(
+        call,
+        args,
+        kwargs,
+        timeout=seconds,
+        name=stage,
+        resources=resources,
+        log_folder=folder,
+        token=tokens[0] if tokens else None,
+    )
+    return task, tokens[1:]

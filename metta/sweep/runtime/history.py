@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 
 from metta.sweep.store.entries import ARTIFACT
 from metta.sweep.store.run import RunStatus
+from metta.sweep.trial import FailureReason
 
 
 class EventLike(Protocol):
@@ -74,6 +75,7 @@ class Passage:
         attempt: the number of the current attempt, from 1: one that a driver's death has cut short, and one whose
             failure has ended the run, are gone on with under the same number.
         failures: how many attempts have failed since the run last began or failed.
+        preemptions: how many have lost their machine since then, which is no failure of theirs.
         kills: how many of those have killed their worker.
         done: whether its outcome is committed.
         output: where that is.
@@ -89,6 +91,7 @@ class Passage:
     started: float = 0.0
     attempt: int = 1
     failures: int = 0
+    preemptions: int = 0
     kills: int = 0
     done: bool = False
     output: Stored = NOWHERE
@@ -104,6 +107,7 @@ class Passage:
 
 
 KILLS = ("killed", "oom")
+PREEMPTIONS = tuple(reason.value for reason in FailureReason if not reason.uses_up_retries)
 
 
 @dataclass(slots=True)
@@ -121,6 +125,11 @@ class History:
     message: str = ""
     traceback: str = ""
     resumed: int = 0
+    starts: dict[str, int] = field(default_factory=dict)
+    """How often an attempt of each passage was begun, over all drivers."""
+    pending: dict[str, int] = field(default_factory=dict)
+    """Of passages whose last attempt has not failed: the number of its first start. A driver that died may have left it
+    running elsewhere."""
 
     @classmethod
     def of(cls, events: Iterable[EventLike]) -> History:
@@ -142,6 +151,8 @@ class History:
                 self._resume(data)
             case "stage.started":
                 self.passages[key] = replace(self.passages.get(key, _FRESH), started=event.time)
+                self.starts[key] = self.starts.get(key, 0) + 1
+                self.pending.setdefault(key, self.starts[key])
             case "stage.failed":
                 self._fail(key, data)
             case "stage.done":
@@ -179,16 +190,19 @@ class History:
             self.inputs = {name: Stored.from_json(stored) for name, stored in data["inputs"].items()}
         for key in data["dropped"]:
             self.passages.pop(key, None)
+            self.pending.pop(key, None)
             self.conditions.pop(key, None)
 
     def _fail(self, key: str, data: Mapping[str, Any]) -> None:
         before = self.passages.get(key, _FRESH)
-        last = data["last"]
+        last, preempted = data["last"], data["reason"] in PREEMPTIONS
+        self.pending.pop(key, None)
         self.passages[key] = replace(
             before,
             attempt=before.attempt + (not last),
             # Whoever resumes a run that has failed for good wants its stage tried again, as often as it may be.
-            failures=0 if last else before.failures + 1,
+            failures=0 if last else before.failures + (not preempted),
+            preemptions=0 if last else before.preemptions + preempted,
             kills=0 if last else before.kills + (data["reason"] in KILLS),
             reason=data["reason"],
             message=data["message"],

@@ -25,7 +25,7 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from metta.sweep.errors import ContractViolation, InternalError, UsageError
+from metta.sweep.errors import ContractViolation, InternalError, UsageError, WorkerDied
 from metta.sweep.pipeline.hooks import RetryPolicy
 from metta.sweep.runtime import pauses
 from metta.sweep.runtime.attempts import Invoke, blocking_call, looping_call
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from metta.sweep.runtime.recorder import NodeRecord, Visit
 
 _log = logging.getLogger("metta.sweep")
+
+MAX_PREEMPTIONS: Final = 20
+"""So often one passage of a stage is begun again because it lost its machine."""
 
 
 class _Skipped(Enum):
@@ -110,7 +113,7 @@ def sync_membrane(stage: HookedStage) -> Callable[..., Any]:
         It raises what the stage or a hook raises, unchanged, or ContractViolation.
 
     Raises:
-        UsageError: the stage names an executor that runs no single stages.
+        UsageError: the stage names an executor that there is not.
     """
     if stage.is_async:
         raise InternalError(f'async stage "{stage.stage}" in a sync function')
@@ -246,6 +249,7 @@ class _Passage:
         """The data of the first attempt that succeeds, or of `on_error`."""
         hooks = self._hooks
         attempt = 1
+        preemptions = 0 if visit is None else visit.known.preemptions
         while True:
             if visit is not None:
                 attempt = await self._off_loop(visit.started)
@@ -257,7 +261,10 @@ class _Passage:
                 visit.succeeded()
                 return data
             except Exception as error:
-                again = _is_retried(error, hooks.policy, attempt) and not (visit and visit.would_poison(error))
+                preempted = _is_preemption(error) and preemptions < MAX_PREEMPTIONS
+                again = preempted or (
+                    _is_retried(error, hooks.policy, attempt) and not (visit and visit.would_poison(error))
+                )
                 if visit is not None:
                     await self._off_loop(visit.failed, error, not again)
                 if not again:
@@ -270,6 +277,9 @@ class _Passage:
                         raise
                     return whole if self._keeps else self._shaping.substitute(raw)
             # Outside the handler: the next attempt's exception has no business with this one.
+            if preempted:
+                preemptions += 1
+                continue
             if hooks.policy is not None and hooks.policy.backoff is not None:
                 await self._pause(hooks.policy.backoff.seconds(attempt))
             attempt += 1
@@ -338,6 +348,15 @@ class _Passage:
         if answer is not None and hasattr(type(answer), "__await__"):
             return await self._settle(hook.name, answer)
         return answer
+
+
+def _is_preemption(error: Exception) -> bool:
+    """Whether the machine was taken from under the attempt, which does not use up a retry."""
+    if not isinstance(error, WorkerDied):
+        return False
+    from metta.sweep.trial import FailureReason
+
+    return not FailureReason(error.reason).uses_up_retries
 
 
 def _is_retried(error: Exception, policy: RetryPolicy | None, attempt: int) -> bool:

@@ -60,6 +60,15 @@ class Scope:
             folder = stage / f"attempt-{number}"
         return folder
 
+    @property
+    def tokens(self) -> list[str]:
+        """What names the task of the current attempt elsewhere: first the token for this driver, then those under which
+        drivers that died in the same attempt may have left it running, the newest first."""
+        key, history = self.prefix.rstrip("/").rpartition("~")[0], self.recorder.history
+        name = f"{self.recorder.run.id}-stage-{children_digest(self.prefix)}"
+        last = history.starts.get(key, 1)
+        return [f"{name}-{number}" for number in range(last, history.pending.get(key, last) - 1, -1)]
+
     def children(self) -> Path:
         """The folder for the next run that is started here."""
         self._children += 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from metta.sweep import Context, HookSet, Pipeline, RetryPolicy, exponential
+from metta.sweep.executors import Executor, LocalExecutor
 
 
 class Output(NamedTuple):
@@ -272,3 +275,32 @@ isolated_map = (
     .map("mean", mean, over="losses")
     .through(means=list[float], timeout=3)  # DN: timeout-isolates
 )
+
+by_name = Pipeline(loss=float).stage("mean", mean).through(x=float, executor="local")
+by_class = Pipeline(loss=float).stage("mean", mean).through(x=float, executor=LocalExecutor)
+by_factory = Pipeline(loss=float).stage("mean", mean).through(x=float, executor=partial(LocalExecutor, max_workers=1))
+
+
+def opened() -> LocalExecutor:
+    raise AssertionError("it is only ever looked at")
+
+
+by_function = Pipeline(loss=float).stage("mean", mean).through(x=float, executor=opened)
+
+
+def given(executor: Executor) -> object:
+    """As an object: it is not made here, as that would start processes."""
+    return Pipeline(loss=float).stage("mean", mean).through(x=float, executor=executor)
+
+
+no_executor = Pipeline(loss=float).stage("mean", mean).through(x=float, executor=4)  # E: hook-type
+no_executor_class = (
+    Pipeline(loss=float)
+    .stage("mean", mean)
+    .through(
+        x=float,
+        executor=Checked,  # E: hook-type
+    )
+)
+no_field = Pipeline(loss=float).stage("mean", mean).through(float, executor=str)  # E: hook-type
+other_kind = Pipeline(loss=float).stage("mean", mean).through(float, executor=ThreadPoolExecutor)  # E: hook-type

@@ -48,8 +48,11 @@ VALUE_HOOKS: Mapping[str, str] = {
     "cache": "True or False",
     "profile": "True or False",
     "resources": "Resources",
-    "executor": "the name of an executor",
+    "executor": "the name of an executor, an executor, or its class",
 }
+
+# Hooks whose value may be a class: under any other name it is a field that is called like a hook.
+CLASS_HOOKS = frozenset({"schema", "executor"})
 
 # In which order data passes through the membrane; what is not listed acts around the attempt.
 OBSERVERS = ("log", "metrics", "debug", "monitor")

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from metta.sweep.contracts.flow.binding import Setting, bind
-from metta.sweep.contracts.flow.hook_table import HOOK_NAMES
+from metta.sweep.contracts.flow.hook_table import CLASS_HOOKS, HOOK_NAMES
 from metta.sweep.contracts.flow.misuse import is_field_name, mixed, reserved
 from metta.sweep.contracts.flow.oracle import TypeOracle
 from metta.sweep.contracts.flow.problems import Problem, Where
@@ -51,7 +51,7 @@ def sort_keywords(
     for name, value in keywords.items():
         kind = kind_of(value)
         if name in HOOK_NAMES:
-            if kind is ValueKind.TYPE and name != "schema":
+            if kind is ValueKind.TYPE and name not in CLASS_HOOKS:
                 problems.append(reserved(name, "a field"))
             else:
                 hooks[name] = value

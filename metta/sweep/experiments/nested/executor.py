@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from metta.sweep.errors import RunError, StageTimeout
@@ -287,7 +288,12 @@ class DriverExecutor:
             channel.judged(0, Answer.STOP)  # a thread of it may wait for an answer that does not come any more
         job.cancel()
 
-    def reattach(self, token: str, events: EventStream) -> bool:
+    @property
+    def outlives_driver(self) -> bool:
+        """False."""
+        return False
+
+    def reattach(self, token: str, events: EventStream, folder: Path | None = None, *, also_ended: bool = True) -> bool:
         """Always False: trials in the driver end with it."""
         return False
 

@@ -1,0 +1,1 @@
+"""Tasks in containers: Docker, and Podman by its Docker-compatible service."""

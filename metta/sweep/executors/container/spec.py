@@ -1,0 +1,162 @@
+"""A job as a container: what the engine's API is given."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from metta.sweep.executors.container.access import User
+from metta.sweep.executors.container.binds import Bind
+from metta.sweep.executors.remote.engine import EngineRefused, Job
+
+LABEL: Final = "metta-sweep.label"
+"""On each of our containers: its submission. `docker ps --all --filter label=metta-sweep.label` lists them."""
+
+TOKEN: Final = "metta-sweep.token"
+"""On each of our containers: its attempt, for people."""
+
+GPUS: Final = "metta-sweep.gpus"
+"""On each of our containers: the devices it has, separated by commas."""
+
+SHARED_MEMORY: Final = 8 * 2**30
+"""Bytes that may be in /dev/shm where a job has no limit of its own. The engines' 64 MB are too few for the data
+loaders of PyTorch; what is in there counts as the container's memory anyway."""
+
+LONGEST_LOG: Final = "1m"
+"""How much an engine keeps of what a container prints. The task's own output goes to its folder."""
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What the engine and this machine add to a job.
+
+    Attributes:
+        image: the container's image.
+        user: as whom it runs.
+        binds: what it sees of this machine, the outermost first.
+        closed: folders on the way to what it writes that its user may not enter: they are covered by empty ones.
+        gpus: the devices it gets, by index or UUID.
+        cdi: whether the engine knows devices by the Container Device Interface (Podman) or by NVIDIA's own (Docker).
+        network: the network: "none", "host", "bridge" or the name of one.
+        environment: variables for it.
+        init: whether a small init process starts the program and collects the processes that it leaves behind.
+    """
+
+    image: str
+    user: User
+    binds: tuple[Bind, ...]
+    closed: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    cdi: bool = False
+    network: str = "none"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    init: bool = True
+
+
+def container_name(job: Job, label: str) -> str:
+    """The container's name: the job's, cleaned, and the label, which makes it unique."""
+    clean = re.sub(r"[^A-Za-z0-9]+", "-", job.name).strip("-")[:40].rstrip("-")
+    return f"{clean}-{label}" if clean else label
+
+
+def container_body(job: Job, label: str, placement: Placement) -> Json:
+    """What `POST /containers/create` of Docker's Engine API is given for a job.
+
+    Raises:
+        EngineRefused: a folder cannot be named in PYTHONPATH.
+    """
+    wanted = job.resources
+    host: Json = {
+        "NetworkMode": placement.network,
+        "Init": placement.init,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "Mounts": [*map(_bind, placement.binds), *map(_cover, placement.closed)],
+        "ShmSize": wanted.memory_bytes or SHARED_MEMORY,
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": LONGEST_LOG}},
+        "RestartPolicy": {"Name": "no"},
+    }
+    if wanted.cpus:
+        host["NanoCpus"] = math.ceil(wanted.cpus * 1e9)
+    if wanted.memory_bytes is not None:
+        # Equal: no swap beside it, which would make a task slow long before it is ended.
+        host |= {"Memory": wanted.memory_bytes, "MemorySwap": wanted.memory_bytes}
+    if placement.gpus:
+        host["DeviceRequests"] = [_devices(placement)]
+    return {
+        "Image": placement.image,
+        # Both, or the image's own would be put before it.
+        "Entrypoint": [job.command[0]],
+        "Cmd": list(job.command[1:]),
+        "WorkingDir": str(job.work_folder),
+        "User": str(placement.user),
+        "Env": [f"{name}={value}" for name, value in sorted(_environment(job, placement).items())],
+        "Labels": {LABEL: label, TOKEN: job.token.replace("\0", "?"), GPUS: ",".join(placement.gpus)},
+        "StopSignal": "SIGTERM",
+        "StopTimeout": math.ceil(job.grace),
+        "HostConfig": host,
+    }
+
+
+def _environment(job: Job, placement: Placement) -> dict[str, str]:
+    paths = [str(path) for path in job.paths]
+    if unusable := [path for path in paths if os.pathsep in path]:
+        raise EngineRefused(
+            f"{unusable[0]} is on sys.path, but a path with {os.pathsep!r} cannot be named in PYTHONPATH: rename it"
+        )
+    ours = {
+        # An unknown user has no home, and "/" is not writable; libraries keep their caches there.
+        "HOME": "/tmp",
+        "USER": "metta-sweep",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not placement.gpus:
+        ours["NVIDIA_VISIBLE_DEVICES"] = "void"  # images of NVIDIA ask for all devices
+    variables = {**ours, **placement.environment}
+    if "PYTHONPATH" in placement.environment:
+        paths.append(placement.environment["PYTHONPATH"])
+    if paths:
+        variables["PYTHONPATH"] = os.pathsep.join(paths)
+    return variables
+
+
+def _bind(bind: Bind) -> Json:
+    return {"Type": "bind", "Source": bind.source, "Target": bind.target, "ReadOnly": not bind.writable}
+
+
+def _cover(folder: str) -> Json:
+    # An anonymous volume, which goes with its container. A tmpfs takes over the mode of the folder that it covers.
+    return {"Type": "volume", "Target": folder, "VolumeOptions": {"NoCopy": True}}
+
+
+def _devices(placement: Placement) -> Json:
+    if placement.cdi:
+        return {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={device}" for device in placement.gpus]}
+    return {"Driver": "nvidia", "DeviceIDs": list(placement.gpus), "Capabilities": [["gpu"]]}
+
+
+def choose_gpus(wanted: float, devices: Sequence[str], in_use: Sequence[str]) -> tuple[str, ...]:
+    """The devices for a job: whole ones, those that the fewest containers have.
+
+    Args:
+        wanted: how many; a fraction is rounded up, and the device is shared when there are more jobs than devices.
+        devices: all there are.
+        in_use: for each container that has it, the name of a device.
+
+    Raises:
+        EngineRefused: there are not as many.
+    """
+    count = math.ceil(wanted)
+    if count > len(devices):
+        there = f"has {len(devices)} ({', '.join(devices)})" if devices else "has none that can be seen"
+        raise EngineRefused(
+            f"the job wants {wanted:g} GPUs, but this machine {there}: give the executor gpus=, or ask for fewer"
+        )
+    ranked = sorted(range(len(devices)), key=lambda index: (in_use.count(devices[index]), index))
+    return tuple(devices[index] for index in sorted(ranked[:count]))

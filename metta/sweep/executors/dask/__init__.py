@@ -1,0 +1,1 @@
+"""Tasks on whatever cluster a Dask scheduler runs on."""
