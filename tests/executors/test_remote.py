@@ -102,6 +102,15 @@ def test_a_task_runs_elsewhere_and_its_result_comes_back(executor: ProcessExecut
     assert (tmp_path / "log" / "log.txt").read_text() == "1 + 2\n"
 
 
+def test_what_belongs_to_no_run_leaves_nothing(executor: ProcessExecutor) -> None:
+    stream = executor.events()
+    executor.submit(Task("a", remote_tasks.add, (1, 2)), stream)
+    attempt = spool.attempt_folder("a", executor.spool)
+    assert attempt.is_dir()
+    last(stream)
+    until(lambda: not attempt.exists())
+
+
 def test_what_is_over_leaves_no_task_file_and_no_job(executor: ProcessExecutor, tmp_path: Path) -> None:
     stream = executor.events()
     executor.submit(Task("a", remote_tasks.add, (1, 2), log_folder=tmp_path), stream)

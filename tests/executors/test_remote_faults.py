@@ -117,7 +117,7 @@ def test_trouble_of_the_file_system_is_named(tmp_path: Path, monkeypatch: pytest
 
 def test_a_cancelled_task_that_waits_gives_the_clerk_nothing_to_do(tmp_path: Path) -> None:
     table = Table()
-    clerk = Clerk(table, ProcessEngine(tmp_path), None, Redactor(()))
+    clerk = Clerk(table, ProcessEngine(tmp_path), None, tmp_path, Redactor(()))
     table.waiting.append(record(tmp_path / "a", stopping=FailureReason.CANCELLED))
     assert clerk._next_due(time.monotonic()) == float("inf"), "else it turns until the watcher has concluded it"
 
@@ -193,7 +193,7 @@ def test_what_was_concluded_while_the_engine_was_asked_does_not_wait_again(tmp_p
         table.conclude(lost, Failed("a", FailureReason.CANCELLED, "cancelled"), has_ended=False)
 
     engine.find = gives_up  # type: ignore[method-assign]
-    Clerk(table, engine, None, Redactor(()))._look_for_lost()
+    Clerk(table, engine, None, tmp_path, Redactor(()))._look_for_lost()
     assert table.waiting == []
 
 
@@ -201,7 +201,7 @@ def test_a_job_that_must_end_is_cancelled_before_it_is_forgotten(tmp_path: Path)
     """Accounting may be late: that the engine knows nothing of a job yet says nothing of how it is."""
     table, engine, cancelled = Table(), ProcessEngine(tmp_path), list[str]()
     engine.cancel = lambda jobs: cancelled.extend(jobs)  # type: ignore[method-assign]
-    clerk = Clerk(table, engine, None, Redactor(()))
+    clerk = Clerk(table, engine, None, tmp_path, Redactor(()))
     table.leaving["job"] = Leaving("ms-1", tmp_path / "a", time.monotonic(), must_end=True)
     clerk._ask()
     assert "job" in table.leaving

@@ -95,6 +95,13 @@ def test_a_start_takes_over_what_those_before_it_have_told(tmp_path: Path) -> No
     assert restore == first / "step-00000002.safetensors"
 
 
+def test_a_state_whose_report_was_not_told_is_not_gone_on_from(tmp_path: Path) -> None:
+    first = spool.run_folder(tmp_path, 1)
+    write(first, STARTED, saved(1), reported(1, 1), saved(2))
+    spool.write_json(first / spool.START, {"taken_over": {}})
+    assert _begin(tmp_path)[2] == first / "step-00000001.safetensors"
+
+
 def test_what_an_old_start_tells_after_it_was_taken_over_does_not_count(tmp_path: Path) -> None:
     follower = Follower("a", tmp_path)
     first, second = spool.run_folder(tmp_path, 1), spool.run_folder(tmp_path, 2)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from metta.sweep.errors import StorageError
@@ -46,13 +48,15 @@ class Clerk:
         table: of the executor.
         engine: that it talks to.
         max_jobs: how many jobs there are at once, at most; None for no limit.
+        spool: the folder of attempts that belong to no run.
         redactor: masks the driver's secrets.
     """
 
-    def __init__(self, table: Table, engine: Engine, max_jobs: int | None, redactor: Redactor) -> None:
+    def __init__(self, table: Table, engine: Engine, max_jobs: int | None, spool: Path, redactor: Redactor) -> None:
         self._table = table
         self._engine = engine
         self._max_jobs = math.inf if max_jobs is None else max_jobs
+        self._spool = spool
         self._redactor = redactor
         self._poll_at = 0.0
         self._retry_at = 0.0
@@ -238,6 +242,14 @@ class Clerk:
         self._poll_at = min(self._poll_at, now + 0.5)
         return True
 
+    def _clear(self, folder: Path) -> None:
+        """The engine has forgotten the job of an attempt: nobody writes to its folder any more."""
+        if folder.parent == self._spool:
+            shutil.rmtree(folder, ignore_errors=True)  # it is of no run that would keep it
+            return
+        with contextlib.suppress(OSError):
+            (folder / spool.JOB).unlink()
+
     def _ask(self) -> bool:
         if time.monotonic() < self._poll_at:
             return False
@@ -262,8 +274,7 @@ class Clerk:
         if over:
             self._engine.forget(over)
             for job in over:
-                with contextlib.suppress(OSError):
-                    (leaving[job].folder / spool.JOB).unlink()
+                self._clear(leaving[job].folder)
             with self._table.changed:
                 for job in over:
                     del self._table.leaving[job]

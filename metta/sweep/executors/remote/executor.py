@@ -312,7 +312,7 @@ class RemoteExecutor:
         if self._threads:
             return
         watcher = Watcher(self._table, self.engine.name, self._lost_after, self._redactor)
-        clerk = Clerk(self._table, self.engine, self._max_jobs, self._redactor)
+        clerk = Clerk(self._table, self.engine, self._max_jobs, self._spool / layout.FOLDER, self._redactor)
         for run, name in ((watcher.run, "watcher"), (clerk.run, "clerk")):
             thread = threading.Thread(target=run, name=f"metta-sweep {self.engine.name} {name}", daemon=True)
             self._threads.append(thread)

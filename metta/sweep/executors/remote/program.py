@@ -108,10 +108,14 @@ def _is_over(attempt: Path) -> bool:
 
 
 def _begin(attempt: Path) -> tuple[int, dict[str, int], Path | None]:
-    """A new start: its number, up to which bytes it takes over those before it, and the last state of these."""
+    """A new start: its number, up to which bytes it takes over those before it, and the last state of these.
+
+    A state whose report was not told any more does not count: that report would be missing.
+    """
     number = spool.new_run(attempt)
     taken_over: dict[str, int] = {}
-    restore: Path | None = None
+    states: list[tuple[int, Path]] = []
+    reached = 0
     for earlier in spool.runs_of(attempt):
         if earlier >= number:
             break
@@ -124,9 +128,12 @@ def _begin(attempt: Path) -> tuple[int, dict[str, int], Path | None]:
         while lines := reader.read():
             for line in lines:
                 if line.get("event") == "saved":
-                    restore = run / line["file"]
+                    states.append((line["step"], run / line["file"]))
+                elif line.get("event") == "reported":
+                    reached = max(reached, line["step"])
         taken_over.setdefault(run.name, reader.offset)
-    return number, taken_over, restore
+    reported = [path for step, path in states if step <= reached]
+    return number, taken_over, reported[-1] if reported else None
 
 
 class _Program:
@@ -148,7 +155,6 @@ class _Program:
         self._reported = 0
         self._judged = 0
         self._beats = 0
-        self._next_beat = 0.0
 
     def listen(self) -> None:
         """From now on signals are noted, and dealt with between two events."""
