@@ -88,6 +88,22 @@ def test_a_killed_driver_loses_nothing(tmp_path: Path, reference: list[dict[str,
         assert resumed["adopted"], "the job was taken over"
 
 
+def test_ctrl_c_ends_the_jobs_and_the_sweep_goes_on_later(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
+    driver = _driver(tmp_path, resume=False)
+    engine = ProcessEngine(tmp_path / "engine")
+    until = time.monotonic() + 60
+    while not engine.jobs():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    time.sleep(1.0)
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+    assert driver.returncode in (1, 130, -signal.SIGINT)
+    left = engine.status({job: job.partition(".")[0] for job in engine.jobs()})
+    assert all(status.phase is Phase.ENDED for status in left.values()), "no job goes on"
+    _check(tmp_path, _finish(tmp_path, resume=True), reference)
+
+
 def kill_again_and_again(folder: Path, reference: list[dict[str, Any]], seed: int, kills: int) -> int:
     """Kill drivers at random instants; how many attempts were taken over."""
     draw = random.Random(seed)
