@@ -77,7 +77,15 @@ def test_a_sweep_without_a_store_leaves_nothing(tmp_path: Path, reference: list[
         assert list(executor.spool.iterdir()) == []
 
 
-@pytest.mark.parametrize("point", ["sweep.committed:9", "sweep.answered:7", "remote.submitted:4", "remote.noted:5"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "sweep.answered:7",
+        "remote.submitted:4",
+        pytest.param("sweep.committed:9", marks=pytest.mark.slow),
+        pytest.param("remote.noted:5", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_driver_loses_nothing(tmp_path: Path, reference: list[dict[str, Any]], point: str) -> None:
     driver = _driver(tmp_path, resume=False, fail_at=point)
     driver.communicate(timeout=240)
