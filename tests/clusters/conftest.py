@@ -6,7 +6,6 @@ import pytest
 
 from tests.clusters.fixtures_docker import container_host as container_host
 from tests.clusters.fixtures_docker import docker_host as docker_host
-from tests.clusters.fixtures_docker import open_folder as open_folder
 from tests.clusters.fixtures_docker import podman_host as podman_host
 from tests.clusters.fixtures_kubernetes import kubernetes as kubernetes
 from tests.clusters.fixtures_kubernetes import kubernetes_executor as kubernetes_executor

@@ -57,20 +57,12 @@ def podman_host() -> Iterator[ContainerHost]:
         yield ContainerHost("podman", variables["CONTAINER_HOST"], variables["METTA_SWEEP_PODMAN_IMAGE"])
 
 
-@pytest.fixture(
-    params=["docker", "podman"],
-)
+@pytest.fixture(params=["docker", "podman"])
 def container_host(request: pytest.FixtureRequest) -> ContainerHost:
     """Each of the two."""
     host = request.getfixturevalue(f"{request.param}_host")
     assert isinstance(host, ContainerHost)
     return host
-
-
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """Where a run may be kept: containers have what is mounted, so the folders above may be closed."""
-    return tmp_path
 
 
 def _need_sdk() -> None:

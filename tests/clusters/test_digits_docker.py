@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.cluster]
 
 
 @PLANS
-def test_the_digits_sweep_is_the_same(plan: Plan, docker_host: ContainerHost, open_folder: Path) -> None:
+def test_the_digits_sweep_is_the_same(plan: Plan, docker_host: ContainerHost, tmp_path: Path) -> None:
     executor = DockerExecutor(
         docker_host.image,
         mounts=docker_host.mounts,
@@ -26,5 +26,5 @@ def test_the_digits_sweep_is_the_same(plan: Plan, docker_host: ContainerHost, op
         environment={"OMP_NUM_THREADS": "1"},
     )
     with executor:
-        found = sweep(plan, executor, open_folder / "docker")
-    check_equal(found, locally(plan, open_folder / "local"))
+        found = sweep(plan, executor, tmp_path / "docker")
+    check_equal(found, locally(plan, tmp_path / "local"))

@@ -87,7 +87,7 @@ def settings(cluster: KubernetesCluster) -> PodSettings:
 
 @pytest.fixture
 def lab(kubernetes: KubernetesCluster) -> Iterator[Lab]:
-    engine = KubernetesEngine(settings(kubernetes), patience=2.0)
+    engine = KubernetesEngine(settings(kubernetes), image_patience=2.0)
     made = Lab(kubernetes, engine, kubernetes.new_folder("engine"))
     yield made
     engine.cancel(made.jobs)

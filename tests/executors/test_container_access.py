@@ -11,13 +11,12 @@ from metta.sweep.errors import UsageError
 from metta.sweep.executors.container.access import (
     NOBODY,
     ROOT,
-    User,
     closed_above,
     hand_over,
     may_enter,
-    parse_user,
     user_of_containers,
 )
+from metta.sweep.executors.remote.containers import User, parse_user
 from metta.sweep.executors.remote.engine import EngineRefused
 
 ADA = User(1000, 100)
@@ -25,14 +24,14 @@ ADA = User(1000, 100)
 
 @pytest.mark.parametrize(("text", "user"), [("1000:100", ADA), ("1000", User(1000, 1000)), ("0:0", ROOT)])
 def test_users(text: str, user: User) -> None:
-    assert parse_user(text) == user
-    assert parse_user(str(user)) == user
+    assert parse_user(text, "DockerExecutor") == user
+    assert parse_user(str(user), "DockerExecutor") == user
 
 
 @pytest.mark.parametrize("text", ["", "ada", "1000:", ":100", "-1:5", "1:2:3", "٣", "4294967295", " 5"])
 def test_text_that_is_no_user(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected numbers, such as"):
-        parse_user(text)
+        parse_user(text, "DockerExecutor")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from metta.sweep.errors import MissingExtraError
-from metta.sweep.executors.container.access import User
 from metta.sweep.executors.container.engine import ContainerEngine, Options
 from metta.sweep.executors.container.images import PullPolicy
+from metta.sweep.executors.remote.containers import User
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable, Job, Phase
 from metta.sweep.trial import FailureReason, Resources
 from tests.executors.container_jobs import container_job, made

@@ -27,6 +27,8 @@ pytest.importorskip("docker")
         ({"pull": None}, "pull=None): expected 'missing' or 'never'"),
         ({"network": ""}, 'network=""): expected "none"'),
         ({"user": "ada"}, "user='ada'): expected numbers"),
+        ({"user": -1}, "user=-1): expected numbers"),
+        ({"gpus": "0,1"}, "gpus='0,1'): expected a list, such as gpus=['0', '1']"),
         ({"mounts": {"data": "/data"}}, "the path on this machine is 'data'"),
         ({"environment": {"A=B": "c"}}, "environment={'A=B': ...}): expected a name without '='"),
         ({"environment": {"A": 5}}, "environment={'A': ...})"),

@@ -118,7 +118,7 @@ def test_a_program_sees_its_folders(engine: DaskEngine, tmp_path: Path) -> None:
     ("line", "options", "reason", "message"),
     [
         ("exit 3", {}, None, "exit code 3"),
-        ("kill -KILL $$", {}, FailureReason.KILLED, "the worker program was ended by signal 9"),
+        ("kill -KILL $$", {}, FailureReason.KILLED, "the worker program was ended by SIGKILL"),
         ("sleep 600", {"time_limit": 0.2}, FailureReason.TIMEOUT, "was ended after its time limit of 0.2 s"),
         ("true", {"folder": Path("/no/such/folder")}, None, "need to see this folder"),
         ("true", {"command": ("/no/such/python",)}, None, "exit code 127"),
@@ -162,7 +162,7 @@ def test_a_worker_that_hangs_does_not_hold_up_the_driver(
     [job_id] = engine.submit([job(tmp_path, WAIT.replace("$0", "x"), resources=Resources(gpus=1))], "hangs")
     process = pid_in(tmp_path / "pid-x")
     cluster.workers["w0"].send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(DaskEngine, "patience", 4.0)
+    monkeypatch.setattr(DaskEngine, "timeout", 4.0)
     engine.cancel({job_id: "hangs"})
     assert engine.status({job_id: "hangs"})[job_id].phase is Phase.RUNNING
     cluster.workers["w0"].send_signal(signal.SIGCONT)
@@ -278,7 +278,7 @@ def test_a_scheduler_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "has no workers" in problem
         [job_id] = engine.submit([job(tmp_path, "true")], "waits")
         assert engine.status({job_id: "waits"})[job_id].phase is Phase.QUEUED
-        monkeypatch.setattr(DaskEngine, "patience", 0.5)
+        monkeypatch.setattr(DaskEngine, "timeout", 0.5)
         cluster.scheduler.kill()
         cluster.scheduler.wait()
         asked: list[Callable[[], object]] = [
@@ -303,7 +303,7 @@ def test_the_dask_task_of_a_job() -> None:
 
 
 def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DaskEngine, "patience", 0.2)
+    monkeypatch.setattr(DaskEngine, "timeout", 0.2)
     engine = DaskEngine("tcp://127.0.0.1:1")
     [problem] = engine.problems()
     assert "the Dask scheduler tcp://127.0.0.1:1" in problem

@@ -129,7 +129,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def engine(server: Server) -> Iterator[KubernetesEngine]:
-    made = KubernetesEngine(SETTINGS, patience=60)
+    made = KubernetesEngine(SETTINGS, image_patience=60)
     yield made
     made.close()
 
@@ -356,9 +356,11 @@ def test_a_driver_that_is_root(server: Server, engine: KubernetesEngine, monkeyp
         ({"secrets": "tracking"}, ["expected a list"]),
         ({"environment": {"API_TOKEN": "c4n4ry-0123"}}, ["API_TOKEN looks like a secret", "secrets="]),
         ({"environment": {"a-b": "x"}}, ["'a-b' is no name of a variable"]),
+        ({"environment": {"LEVEL": 5}}, ["environment={'LEVEL': ...}", "text as its value"]),
         ({"pull_policy": "always"}, ["'always'", "IfNotPresent", 'did you mean "Always"']),
         ({"user": "root"}, ["'root'", "1000"]),
         ({"user": -1}, ["-1"]),
+        ({"user": 2**32 - 1}, ["4294967295"]),
         ({"ttl": -1}, ["ttl=-1"]),
         ({"image_patience": float("nan")}, ["image_patience"]),
         ({"tasks_per_core": 0.5}, ["tasks_per_core=0.5"]),

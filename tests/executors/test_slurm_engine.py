@@ -172,7 +172,7 @@ def test_a_program_that_hangs_is_ended(slurm: Slurm) -> None:
 
 def test_no_programs(engine: SlurmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EngineRefused, match="no 'sbatch' on the PATH"):
+    with pytest.raises(EngineRefused, match=r"sbatch, .* not found on the PATH"):
         engine.submit([a_job()], "ms-1")
     with pytest.raises(EngineUnavailable, match="squeue cannot be run here"):
         engine.status({"1": "ms-1"})

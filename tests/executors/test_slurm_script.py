@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metta.sweep.errors import UsageError
+from metta.sweep.executors.slurm.executor import SLURMExecutor
 from metta.sweep.executors.slurm.script import batch_script, comment, minutes, quoted, size_in
 from metta.sweep.executors.slurm.settings import OURS, SlurmSettings
 from metta.sweep.trial import Resources
@@ -148,6 +149,8 @@ def test_what_we_set_ourselves_cannot_be_an_option() -> None:
 def test_numbers() -> None:
     with pytest.raises(UsageError, match="time_limit=0"):
         SlurmSettings(time_limit=0)
+    with pytest.raises(UsageError, match="poll_interval=0"):
+        SLURMExecutor(poll_interval=0)
     with pytest.raises(UsageError, match="signal_before=70000"):
         SlurmSettings(signal_before=70_000)
     with pytest.raises(UsageError, match="asked to end when it begins"):

@@ -456,7 +456,17 @@ def test_ax_s_chatter_is_silenced_and_its_loggers_left_alone(
     assert caplog.records == []
     assert (logger.handlers, logger.propagate) == before
     logging.getLogger("ax.api.client").info("the user's own use of Ax")
-    assert "the user's own use of Ax" in caplog.text
+    child = logging.getLogger("ax.api.client")
+    state = (
+        logging.root.manager.disable,
+        logger.level,
+        logger.disabled,
+        child.level,
+        child.disabled,
+        caplog.handler.level,
+        child.propagate,
+    )
+    assert "the user's own use of Ax" in caplog.text, state
     logger.removeHandler(caplog.handler)
 
 

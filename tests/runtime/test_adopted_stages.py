@@ -94,6 +94,20 @@ def test_the_next_driver_asks_for_it(jobs: Jobs, tmp_path: Path) -> None:
     assert (jobs.submitted, jobs.asked) == ([token], [token])
 
 
+def test_what_a_job_is_just_writing_is_left_alone(jobs: Jobs, tmp_path: Path) -> None:
+    graph = durable(jobs, tmp_path)
+    run = died(graph, jobs)
+    (folder,) = jobs.folders
+    assert folder is not None
+    ours, theirs = folder / ".0123456789abcdef.tmp", folder / "attempts" / "job" / "run-001" / ".0123456789abcdef.tmp"
+    for path in (ours, theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    graph.resume(run)
+    assert not ours.exists(), "of the driver that died"
+    assert theirs.exists(), "of the worker program, which goes on"
+
+
 def test_what_is_gone_is_submitted_under_another_token(jobs: Jobs, tmp_path: Path) -> None:
     graph = durable(jobs, tmp_path)
     run = died(graph, jobs)

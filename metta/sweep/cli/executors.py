@@ -130,7 +130,7 @@ def on_executor(target: Target, choice: ExecutorChoice | None, *, checked: bool 
         ExecutorUnready: they could not.
     """
     from metta.sweep.executors.remote.probe import refuse_if_unready
-    from metta.sweep.executors.shared import close_shared
+    from metta.sweep.executors.shared import close_shared, is_executor
 
     if isinstance(target, PipelineTarget):
         if choice is not None:
@@ -152,15 +152,15 @@ def on_executor(target: Target, choice: ExecutorChoice | None, *, checked: bool 
     if choice is None and not _is_remote(source):
         yield target
         return
-    given = _instance(source)
-    executor = given or source()  # type: ignore[misc]
+    given = is_executor(source)
+    opened: Any = source if given else cast("Callable[[], Executor]", source)()
     try:
         if checked:
-            refuse_if_unready(executor)
-        yield ExperimentTarget(experiment.with_params({"executor": executor}))
+            refuse_if_unready(opened)
+        yield ExperimentTarget(experiment.with_params({"executor": opened}))
     finally:
-        if given is None:
-            executor.close()
+        if not given:
+            opened.close()
 
 
 def remote_stages(target: PipelineTarget) -> Iterator[tuple[Any, Any]]:
@@ -173,10 +173,6 @@ def remote_stages(target: PipelineTarget) -> Iterator[tuple[Any, Any]]:
         source = source_of(control["executor"]) if "executor" in control else None
         if source is not None and _is_remote(source):
             yield node, shared_executor(source)
-
-
-def _instance(source: Any) -> Any:
-    return source if not isinstance(source, type) and hasattr(source, "reattach") else None
 
 
 def _is_remote(source: Any) -> bool:

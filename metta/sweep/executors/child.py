@@ -103,7 +103,8 @@ def stage_task(
         token: names the call for whoever looks for it after the death of this driver; None: nobody does.
     """
     return Task(
-        token or f"call-{os.urandom(6).hex()}-{next(_numbers)}",  # of many drivers some share a spool
+        # Drivers may share a spool: the number alone would not do.
+        token or f"call-{os.urandom(6).hex()}-{next(_numbers)}",
         fn,
         args,
         kwargs or {},
@@ -218,9 +219,7 @@ def _result(event: Event, task: Task) -> Any:
         raise UnstorableError(_unstorable(name, event.message)) from error
     # What `fn` raised has a traceback.
     if not event.traceback and (isinstance(error, WorkerDied) or event.reason in _ENDED_FROM_OUTSIDE):
-        raise WorkerDied(
-            f'stage "{name}": {event.message}', reason=event.reason.value
-        )  # `fn` raised none: no traceback
+        raise WorkerDied(f'stage "{name}": {event.message}', reason=event.reason.value)
     error = error or RunError(f'stage "{name}": {event.message}')
     if event.traceback:
         error.add_note(f"In the worker process:\n\n{event.traceback.rstrip()}")

@@ -54,7 +54,7 @@ def from_exit(token: str, code: int, log: str, seconds: float, *, out_of_memory:
         message = "the kernel killed the worker process: out of memory"
     else:
         reason = FailureReason.KILLED
-        message = f"the worker process was ended by {_signal_name(-code)}"
+        message = f"the worker process was ended by {signal_name(-code)}"
     return Failed(token, reason, message, "", WorkerDied(message, reason=reason.value), log, seconds)
 
 
@@ -70,7 +70,8 @@ def from_stop(
     return Failed(token, reason, reason.value, "", None, log, seconds)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """The name of a signal, such as "SIGKILL"; "signal 72" where it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:

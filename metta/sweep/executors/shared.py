@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from typing_extensions import TypeIs
+
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.registry import EXECUTORS
 
@@ -32,12 +34,17 @@ def source_of(wanted: str | Source) -> Source | None:
     from metta.sweep.executors.local import LocalExecutor
 
     found: Any = EXECUTORS.find(wanted) if isinstance(wanted, str) else wanted
-    if not callable(found) and not hasattr(found, "reattach"):
+    if not callable(found) and not is_executor(found):
         raise UsageError(
             f"executor={found!r:.80}: expected the name of an executor ({', '.join(EXECUTORS.names())}), an executor "
             "such as LocalExecutor(max_workers=4), or its class"
         )
     return None if found is LocalExecutor else cast("Source", found)
+
+
+def is_executor(source: object) -> TypeIs[Executor]:
+    """Whether it is an executor itself, not its class or a function that makes one."""
+    return not isinstance(source, type) and hasattr(source, "reattach")
 
 
 def shared_executor(source: Source) -> Executor:
@@ -47,12 +54,12 @@ def shared_executor(source: Source) -> Executor:
         MissingExtraError: its library is not installed.
         UsageError: it cannot be made without arguments.
     """
-    if not isinstance(source, type) and hasattr(source, "reattach"):
-        return cast("Executor", source)
+    if is_executor(source):
+        return source
     with _lock:
         known = _open.get(id(source))
         if known is None:
-            known = _open[id(source)] = source, _made(cast("Callable[[], Executor]", source))
+            known = _open[id(source)] = source, _made(source)
         return known[1]
 
 

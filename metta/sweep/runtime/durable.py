@@ -13,6 +13,7 @@ from metta.sweep.compiler.dynamic_codegen import generate_dynamic
 from metta.sweep.compiler.recording import recorded
 from metta.sweep.contracts.flow import Positional
 from metta.sweep.errors import RefusedError, StorageError, UsageError
+from metta.sweep.executors.remote.spool import FOLDER as ATTEMPTS
 from metta.sweep.pipeline.typed import In, Out
 from metta.sweep.runtime.changes import changes_of, touched
 from metta.sweep.runtime.compiled import CompiledGraph, block
@@ -192,7 +193,8 @@ class DurableGraph(Generic[In, Out]):
             data["fingerprints"] = dict(fingerprints)
             data["inputs"] = {name: _stored(vault, name, value).to_json() for name, value in inputs.items()}
         for leftover in temporary_files(run.folder, older_than=0):
-            leftover.unlink()  # of a driver that was killed: this one holds the run
+            if ATTEMPTS not in leftover.parts:  # jobs elsewhere go on without a driver, and write there
+                leftover.unlink()  # of a driver that was killed: this one holds the run
         recorder = Recorder(run, history, vault, fingerprints, allow_changed=allow_changed)
         recorder.commit("run.resumed", "", data)
         fail_point("run.resumed")

@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from metta.sweep.errors import MissingExtraError
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable
+from metta.sweep.executors.remote.messages import as_line
 from metta.sweep.redaction import Redactor, secrets_in
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ LARGEST_ANSWER: Final = 2**20
 
 TAIL: Final = 2**14
 """Bytes of a log's end that are kept."""
+
+LONGEST_LINE: Final = 300
+"""Characters of an answer in a message."""
 
 LARGEST_LOG: Final = 2**26
 """Bytes of a log that are read for its end."""
@@ -90,7 +94,7 @@ class CogwebClient:
     """
 
     def __init__(
-        self, server: str, token: str, *, timeout: float = 10.0, attempts: int = 3, backoff: float = 0.25
+        self, server: str, token: str, *, timeout: float = 5.0, attempts: int = 3, backoff: float = 0.25
     ) -> None:
         try:
             import httpx
@@ -288,9 +292,8 @@ class CogwebClient:
         return f"{type(error).__name__}: {self._line(str(error).encode())}"
 
     def _line(self, content: bytes) -> str:
-        """What a server says, as one short line that does nothing to a terminal."""
-        text = self._redactor.text(content[: 4 * 300].decode(errors="replace"))
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+        """What a server says, masked."""
+        return as_line(self._redactor.text(content[: 4 * LONGEST_LINE].decode(errors="replace")), LONGEST_LINE)
 
 
 def _part(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.cogweb.client import CogwebClient, TaskState
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable, Job, JobStatus, Phase
+from metta.sweep.executors.remote.messages import as_line
 from metta.sweep.trial import FailureReason
 
 Fetcher: TypeAlias = Callable[[str, Path], None]
@@ -166,7 +167,7 @@ class CogwebEngine:
     def _body(self, job: Job, label: str, command: str, git_hash: str, run_id: str) -> dict[str, Any]:
         own = {
             "label": label,
-            "name": "".join(c for c in job.name if c.isprintable())[:100],
+            "name": as_line(job.name, 100),
             "resources": _needs(job),
             "run_id": run_id,
             "sweep": self._sweep,
@@ -261,7 +262,7 @@ def worker_name(task_id: str) -> str:
 
 
 def _last_lines(log: str, lines: int = 5, length: int = 500) -> str:
-    shown = ["".join(c if c.isprintable() else " " for c in line).strip() for line in log.splitlines()]
+    shown = [as_line(line, length) for line in log.splitlines()]
     text = " | ".join([line for line in shown if line][-lines:])
     if len(text) > length:
         text = "..." + text[-length:]

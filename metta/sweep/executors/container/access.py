@@ -10,47 +10,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from metta.sweep.errors import UsageError
+from metta.sweep.executors.remote.containers import User
 from metta.sweep.executors.remote.engine import EngineRefused
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user and a group, as numbers."""
-
-    uid: int
-    gid: int
-
-    def __str__(self) -> str:
-        return f"{self.uid}:{self.gid}"
-
-    @classmethod
-    def here(cls) -> User:
-        """This process's."""
-        return cls(os.geteuid(), os.getegid())
-
 
 ROOT: Final = User(0, 0)
 NOBODY: Final = User(65534, 65534)
-
-
-def parse_user(text: str) -> User:
-    """The user that "1000:100" or "1000" names.
-
-    Raises:
-        UsageError: it names none, or by a name, which may be somebody else in each image.
-    """
-    uid, colon, gid = text.partition(":")
-    numbers = [
-        part for part in (uid, gid if colon else uid) if part.isascii() and part.isdigit() and int(part) < 2**32 - 1
-    ]
-    if len(numbers) != 2:
-        raise UsageError(f'DockerExecutor(user={text!r}): expected numbers, such as "1000:1000" or "1000" (see `id`)')
-    return User(*map(int, numbers))
 
 
 def user_of_containers(wanted: User | None, driver: User, *, rootless: bool) -> User:
@@ -62,7 +29,7 @@ def user_of_containers(wanted: User | None, driver: User, *, rootless: bool) -> 
     if wanted is None:
         if rootless:
             return ROOT
-        return NOBODY if driver == ROOT or driver.uid == 0 else driver
+        return NOBODY if driver.uid == 0 else driver
     meant = ROOT.uid if rootless else driver.uid
     if driver.uid != 0 and wanted.uid not in (meant, ROOT.uid):
         raise EngineRefused(

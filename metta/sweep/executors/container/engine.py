@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from metta.sweep.errors import MissingExtraError, StorageError
-from metta.sweep.executors.container.access import User, closed_above, hand_over, may_enter, user_of_containers
+from metta.sweep.executors.container.access import closed_above, hand_over, may_enter, user_of_containers
 from metta.sweep.executors.container.binds import Bind, closed_folders, job_binds
 from metta.sweep.executors.container.client import STOP_TIMEOUT_S, Client, NotKnown, import_docker
 from metta.sweep.executors.container.images import Images, PullPolicy, missing_image
 from metta.sweep.executors.container.spec import GPUS, LABEL, Placement, choose_gpus, container_body, container_name
 from metta.sweep.executors.container.state import from_inspection, from_listing
 from metta.sweep.executors.devices import find_devices
+from metta.sweep.executors.remote.containers import User
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable, Job, JobStatus, Phase
 from metta.sweep.redaction import Redactor, secrets_in
 from metta.sweep.store.files import make_folder

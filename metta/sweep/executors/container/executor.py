@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from typing import get_args
 
 from metta.sweep.errors import MissingExtraError, UsageError
-from metta.sweep.executors.container.access import parse_user
 from metta.sweep.executors.container.binds import parse_mounts
 from metta.sweep.executors.container.engine import ContainerEngine, Options
 from metta.sweep.executors.container.images import PullPolicy
 from metta.sweep.executors.pool import usable_cores
+from metta.sweep.executors.remote.containers import checked_environment, parse_user
 from metta.sweep.executors.remote.executor import RemoteExecutor
 
 
@@ -26,7 +26,7 @@ class DockerExecutor(RemoteExecutor):
     environment and name its interpreter by `python` where it does not. A container sees the driver's working folder and
     the folders of its `sys.path`, read-only, at their own paths; it writes to its attempt's folder. It has no network,
     no capabilities, cannot gain privileges, and does not run as root. `Resources.cpus`, `memory` and `gpus` are limits
-    that the engine keeps; `Resources.image` goes before `image`.
+    that the engine keeps; `Resources.image` goes before `image`; a `partition` means nothing here.
 
     Containers go on when the driver dies, and a driver that resumes the run takes them over. When the engine itself is
     restarted its containers end, unless it has `"live-restore": true` in its settings. What dead drivers have left:
@@ -36,8 +36,8 @@ class DockerExecutor(RemoteExecutor):
         image: for tasks that name none.
         mounts: path on this machine -> path in the container, read-only; "/cache:rw" may be written.
         network: "none", "host", "bridge" or the name of a network.
-        user: as whom containers run, in numbers: "1000:1000". Default: as the driver; as 65534:65534 where that is
-            root, who then gives that user the folders that a task writes.
+        user: as whom containers run, in numbers: 1000 or "1000:100". Default: as the driver; as 65534:65534 where that
+            is root, who then gives that user the folders that a task writes.
         environment: variables for the containers. Who may use the engine can read them.
         gpus: the devices to give out, by index or UUID; default: those of CUDA_VISIBLE_DEVICES, else all. A task gets
             whole ones, those that the fewest containers have.
@@ -64,7 +64,7 @@ class DockerExecutor(RemoteExecutor):
         *,
         mounts: Mapping[str, str] | None = None,
         network: str = "none",
-        user: str | None = None,
+        user: int | str | None = None,
         environment: Mapping[str, str] | None = None,
         gpus: Sequence[str | int] | None = None,
         base_url: str | None = None,
@@ -88,12 +88,14 @@ class DockerExecutor(RemoteExecutor):
             )
         if not network:
             raise UsageError('DockerExecutor(network=""): expected "none", "host", "bridge" or the name of a network')
+        if isinstance(gpus, str):
+            raise UsageError(f"DockerExecutor(gpus={gpus!r}): expected a list, such as gpus={gpus.split(',')!r}")
         options = Options(
             image,
             parse_mounts(mounts or {}),
             network,
-            None if user is None else parse_user(user),
-            _checked_environment(environment or {}),
+            None if user is None else parse_user(user, "DockerExecutor"),
+            checked_environment(environment or {}, "DockerExecutor"),
             None if gpus is None else tuple(map(str, gpus)),
             init,
         )
@@ -106,12 +108,3 @@ class DockerExecutor(RemoteExecutor):
             grace=grace,
             patience=patience,
         )
-
-
-def _checked_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    for name, value in environment.items():
-        if not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
-            raise UsageError(
-                f"DockerExecutor(environment={{{name!r}: ...}}): expected a name without '=' and text as its value"
-            )
-    return dict(environment)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from metta.sweep.executors.container.access import User
 from metta.sweep.executors.container.binds import Bind
+from metta.sweep.executors.remote.containers import User, variables_of
 from metta.sweep.executors.remote.engine import EngineRefused, Job
 
 LABEL: Final = "metta-sweep.label"
@@ -72,6 +71,7 @@ def container_body(job: Job, label: str, placement: Placement) -> Json:
         EngineRefused: a folder cannot be named in PYTHONPATH.
     """
     wanted = job.resources
+    variables = variables_of(job, job.paths, placement.environment)
     host: Json = {
         "NetworkMode": placement.network,
         "Init": placement.init,
@@ -96,34 +96,12 @@ def container_body(job: Job, label: str, placement: Placement) -> Json:
         "Cmd": list(job.command[1:]),
         "WorkingDir": str(job.work_folder),
         "User": str(placement.user),
-        "Env": [f"{name}={value}" for name, value in sorted(_environment(job, placement).items())],
+        "Env": [f"{name}={value}" for name, value in sorted(variables.items())],
         "Labels": {LABEL: label, TOKEN: job.token.replace("\0", "?"), GPUS: ",".join(placement.gpus)},
         "StopSignal": "SIGTERM",
         "StopTimeout": math.ceil(job.grace),
         "HostConfig": host,
     }
-
-
-def _environment(job: Job, placement: Placement) -> dict[str, str]:
-    paths = [str(path) for path in job.paths]
-    if unusable := [path for path in paths if os.pathsep in path]:
-        raise EngineRefused(
-            f"{unusable[0]} is on sys.path, but a path with {os.pathsep!r} cannot be named in PYTHONPATH: rename it"
-        )
-    ours = {
-        # An unknown user has no home, and "/" is not writable; libraries keep their caches there.
-        "HOME": "/tmp",
-        "USER": "metta-sweep",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if not placement.gpus:
-        ours["NVIDIA_VISIBLE_DEVICES"] = "void"  # images of NVIDIA ask for all devices
-    variables = {**ours, **placement.environment}
-    if "PYTHONPATH" in placement.environment:
-        paths.append(placement.environment["PYTHONPATH"])
-    if paths:
-        variables["PYTHONPATH"] = os.pathsep.join(paths)
-    return variables
 
 
 def _bind(bind: Bind) -> Json:

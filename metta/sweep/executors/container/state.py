@@ -7,7 +7,9 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Final
 
+from metta.sweep.executors.outcome import signal_name
 from metta.sweep.executors.remote.engine import JobStatus, Phase
+from metta.sweep.executors.remote.messages import as_line
 from metta.sweep.trial import FailureReason
 
 SHORT_ID: Final = 12
@@ -53,7 +55,7 @@ def from_inspection(details: Mapping[str, Any], output: str) -> JobStatus:
     host: Mapping[str, Any] = details.get("HostConfig") or {}
     limit = int(host.get("Memory") or 0)
     said = output.strip().splitlines()
-    last = f": {said[-1]}" if said else ""
+    last = f": {as_line(said[-1])}" if said else ""
     if state.get("OOMKilled"):
         what = f"was killed: out of memory{f' (its limit is {limit / 2**20:.0f} MiB)' if limit else ''}"
         return JobStatus(Phase.ENDED, FailureReason.OOM, f"{worker} {what}", worker)
@@ -61,7 +63,7 @@ def from_inspection(details: Mapping[str, Any], output: str) -> JobStatus:
         what = "was lost: the engine or its machine went down"
         return JobStatus(Phase.ENDED, FailureReason.NODE_LOST, f"{worker} {what}", worker)
     if code > 128:
-        what = f"was ended by {_signal_name(code - 128)}"
+        what = f"was ended by {signal_name(code - 128)}"
         if code == 128 + signal.SIGKILL and limit:
             what += f"; its memory limit is {limit / 2**20:.0f} MiB"
         return JobStatus(Phase.ENDED, FailureReason.KILLED, f"{worker} {what}{last}", worker)
@@ -71,10 +73,3 @@ def from_inspection(details: Mapping[str, Any], output: str) -> JobStatus:
     elif code in (126, 127):
         what += ", which says that its image has no such program: see python="
     return JobStatus(Phase.ENDED, None, f"{worker} ({what}{last})", worker)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

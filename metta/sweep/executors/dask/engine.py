@@ -23,6 +23,7 @@ from metta.sweep.executors.dask.task import (
     stop_jobs,
 )
 from metta.sweep.executors.remote.engine import EngineUnavailable, Job, JobStatus
+from metta.sweep.executors.remote.messages import as_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,7 +42,7 @@ class DaskEngine:
     name = "Dask"
     poll_interval = 1.0
     largest_batch = 100
-    patience = 5.0
+    timeout = 5.0
     """Seconds until a question to the scheduler counts as unanswered."""
 
     def __init__(self, address: str | Client | None = None) -> None:
@@ -147,7 +148,7 @@ class DaskEngine:
             asked = [client.run(stop_jobs, ids, workers=[worker], on_error="ignore") for worker, ids in running.items()]
             # A worker that hangs must not hold up all else. Its programs see by themselves that they are fenced.
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*asked), self.patience / 2)
+                await asyncio.wait_for(asyncio.gather(*asked), self.timeout / 2)
 
         self._ask(stop)
 
@@ -221,7 +222,7 @@ class DaskEngine:
             self._futures.clear()
         if self._client is None:
             with self._asking():
-                self._client = make(self._address, set_as_default=False, timeout=self.patience, name="metta-sweep")
+                self._client = make(self._address, set_as_default=False, timeout=self.timeout, name="metta-sweep")
         if self._client.status != "running":
             raise EngineUnavailable(f"the connection to {self._where()} is {self._client.status}")
         return self._client
@@ -244,7 +245,7 @@ class DaskEngine:
         """
         client = self._connected()
         with self._asking():
-            answer: T = client.sync(question, callback_timeout=self.patience)
+            answer: T = client.sync(question, callback_timeout=self.timeout)
             return answer
 
     @contextmanager
@@ -256,8 +257,8 @@ class DaskEngine:
         try:
             yield
         except (OSError, ClosedClientError, CancelledError) as error:
-            text = str(error) or "no answer"
-            raise EngineUnavailable(f"{self._where()}: {type(error).__name__}: {text[:300]}") from None
+            text = as_line(str(error)) or "no answer"
+            raise EngineUnavailable(f"{self._where()}: {type(error).__name__}: {text}") from None
 
     def _where(self) -> str:
         return f"the Dask scheduler {self._address or self._client.scheduler.address}"
@@ -267,7 +268,7 @@ class DaskEngine:
         future = self._futures.get(job_id)
         if future is None or future.status != "error":
             return None
-        error: BaseException | None = future.exception(timeout=self.patience)
+        error: BaseException | None = future.exception(timeout=self.timeout)
         return error
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from metta.sweep.executors.dask.task import CANCEL, END, WORKER
 from metta.sweep.executors.remote.engine import EngineRefused, JobStatus, Phase
+from metta.sweep.executors.remote.messages import as_line
 from metta.sweep.trial import FailureReason, Resources
 
 CPU, GPU, MEMORY = "CPU", "GPU", "MEMORY"
@@ -68,7 +69,7 @@ def status_of(
         return JobStatus(Phase.ENDED, FailureReason.CANCELLED, "cancelled before a Dask worker had it")
     if failure is not None:
         killed = type(failure).__name__ == "KilledWorker"
-        text = " ".join(f"{type(failure).__name__}: {failure}".split())[:500]
+        text = as_line(f"{type(failure).__name__}: {failure}", 500)
         return JobStatus(Phase.ENDED, FailureReason.NODE_LOST if killed else None, text)
     if state in _WAITING:
         return JobStatus(Phase.QUEUED, None, "no Dask worker fits" if state == "no-worker" else "")

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from metta.sweep.executors.outcome import signal_name
 from metta.sweep.executors.remote.spool import OUTPUT
 from metta.sweep.trial import FailureReason
 
@@ -161,7 +162,7 @@ class _Program:
         if self._stopped.is_set():
             return _cancelled()
         if code > 128:
-            return _end(FailureReason.KILLED, f"the worker program was ended by signal {code - 128}")
+            return _end(FailureReason.KILLED, f"the worker program was ended by {signal_name(code - 128)}")
         return _end(None, f"exit code {code}")
 
     def stop(self) -> None:

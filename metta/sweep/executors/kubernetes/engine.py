@@ -17,7 +17,7 @@ from metta.sweep.executors.kubernetes.manifest import LABEL, SUBMISSION, TOKEN, 
 from metta.sweep.executors.kubernetes.status import status_of
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable, Job, JobStatus
 
-PATIENCE: Final = 60.0
+IMAGE_PATIENCE_S: Final = 60.0
 """Seconds that a pod may wait for its image or a Secret, once it has a node."""
 _AT_ONCE: Final = 100
 """Jobs per list: their names stand in the address of the request."""
@@ -30,7 +30,7 @@ class KubernetesEngine:
     Args:
         settings: what all pods have in common.
         context: of the kubeconfig file; None: its current one, or the service account of the pod that this runs in.
-        patience: see `PATIENCE`.
+        image_patience: see `IMAGE_PATIENCE_S`.
 
     Raises:
         MissingExtraError: lightkube is not installed.
@@ -40,10 +40,12 @@ class KubernetesEngine:
     poll_interval = 2.0
     largest_batch = 1  # a submission is there as a whole or not at all, and only a single Job is
 
-    def __init__(self, settings: PodSettings, context: str | None = None, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, settings: PodSettings, context: str | None = None, image_patience: float = IMAGE_PATIENCE_S
+    ) -> None:
         require_lightkube()
         self._settings = settings
-        self._patience = patience
+        self._image_patience = image_patience
         self._api = ClusterAPI(settings.namespace, context)
 
     def submit(self, jobs: Sequence[Job], label: str) -> Sequence[str]:
@@ -85,7 +87,7 @@ class KubernetesEngine:
                 job, its_pods = shown.get(name), pods.get(name, [])
                 bearing = job or next(iter(its_pods), None)
                 if bearing is not None and _annotation(bearing, LABEL) == jobs[name]:
-                    found[name] = status_of(job, its_pods, now, self._patience)
+                    found[name] = status_of(job, its_pods, now, self._image_patience)
         return found
 
     def cancel(self, jobs: Mapping[str, str]) -> None:

@@ -9,16 +9,16 @@ from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeAlias
 
 from metta.sweep.errors import UsageError
-from metta.sweep.executors.kubernetes.engine import PATIENCE, KubernetesEngine
+from metta.sweep.executors.kubernetes.engine import IMAGE_PATIENCE_S, KubernetesEngine
 from metta.sweep.executors.kubernetes.manifest import PodSettings
 from metta.sweep.executors.kubernetes.volumes import Volume
+from metta.sweep.executors.remote.containers import checked_environment, parse_user
 from metta.sweep.executors.remote.executor import RemoteExecutor
 from metta.sweep.redaction import secrets_in
 
 PullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 _PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_USER: Final = re.compile(r"(\d{1,10})(?::(\d{1,10}))?")
 
 
 class KubernetesExecutor(RemoteExecutor):
@@ -49,7 +49,7 @@ class KubernetesExecutor(RemoteExecutor):
         pull_secrets: names of Secrets for that.
         ttl: seconds after which the cluster removes a Job that is over, should no driver have done so.
         host_network: use the network of the node.
-        user: user id, or "USER:GROUP", of the pods; default: the driver's own, unless that is root.
+        user: as whom pods run, in numbers: 1000 or "1000:100"; default: the driver's own, unless that is root.
         gpu_resource: what the cluster calls a GPU.
         tasks_per_core: how many tasks of one core may share one: each may use the core, and requests its part of it.
         image_patience: seconds that a pod may wait for its image or a Secret before that counts as a failure.
@@ -84,7 +84,7 @@ class KubernetesExecutor(RemoteExecutor):
         user: int | str | None = None,
         gpu_resource: str = "nvidia.com/gpu",
         tasks_per_core: float = 1.0,
-        image_patience: float = PATIENCE,
+        image_patience: float = IMAGE_PATIENCE_S,
         context: str | None = None,
         spool: str | os.PathLike[str] | None = None,
         max_jobs: int | None = None,
@@ -132,7 +132,8 @@ class KubernetesExecutor(RemoteExecutor):
 
 def _public(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Variables that everybody may read."""
-    for name, value in environment.items():
+    checked = checked_environment(environment, "KubernetesExecutor")
+    for name, value in checked.items():
         if not _VARIABLE.fullmatch(name):
             raise UsageError(f"KubernetesExecutor(environment=...): {name!r} is no name of a variable")
         if secrets_in({name: value}):
@@ -141,14 +142,12 @@ def _public(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
                 f"it into a Secret (`kubectl create secret generic NAME --from-literal={name}=...`) and name it: "
                 'secrets=["NAME"]'
             )
-    return tuple(environment.items())
+    return tuple(checked.items())
 
 
 def _identity(user: int | str | None) -> tuple[int, int] | None:
     """User id and group id; None: whatever the image has, but not root."""
     if user is None:
         return (os.geteuid(), os.getegid()) if os.geteuid() else None
-    match = _USER.fullmatch(str(user))
-    if match is None:
-        raise UsageError(f'KubernetesExecutor(user={user!r}): expected a user id, such as 1000, or "1000:100"')
-    return int(match[1]), int(match[2] or match[1])
+    found = parse_user(user, "KubernetesExecutor")
+    return found.uid, found.gid

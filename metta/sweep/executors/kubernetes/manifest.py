@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from metta.sweep.executors.kubernetes.volumes import Volume, volume_of
+from metta.sweep.executors.remote.containers import variables_of
 from metta.sweep.executors.remote.engine import EngineRefused, Job
 
 CONTAINER: Final = "worker"
@@ -164,29 +165,12 @@ def _container(job: Job, settings: PodSettings) -> dict[str, Any]:
         container["volumeMounts"].append({"name": _SHARED_MEMORY, "mountPath": "/dev/shm"})
     if volume_of(job.work_folder, settings.volumes):
         container["workingDir"] = _text(str(job.work_folder))
-    variables = _variables(job, settings)
+    seen = [path for path in job.paths if volume_of(path, settings.volumes)]
+    variables = variables_of(job, seen, dict(settings.environment))
     container["env"] = [{"name": name, "value": _literal(value)} for name, value in variables.items()]
     if settings.secrets:
         container["envFrom"] = [{"secretRef": {"name": name}} for name in settings.secrets]
     return container
-
-
-def _variables(job: Job, settings: PodSettings) -> dict[str, str]:
-    variables = {
-        # A user without a name has no home, and "/" is not writable; libraries keep their caches there.
-        "HOME": "/tmp",
-        "USER": "metta-sweep",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if not job.resources.gpus:
-        variables["NVIDIA_VISIBLE_DEVICES"] = "void"  # images of NVIDIA ask for all devices
-    variables.update(settings.environment)
-    paths = [str(path) for path in job.paths if volume_of(path, settings.volumes)]
-    if unusable := [path for path in paths if ":" in path]:
-        raise EngineRefused(f'{unusable[0]} is on sys.path, but a path with ":" cannot be in PYTHONPATH: rename it')
-    if paths:
-        variables["PYTHONPATH"] = ":".join([*paths, *filter(None, [variables.get("PYTHONPATH")])])
-    return variables
 
 
 def _check_folders(job: Job, volumes: tuple[Volume, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from metta.sweep.executors.kubernetes.manifest import CONTAINER, NODE_PATIENCE
 from metta.sweep.executors.remote.engine import JobStatus, Phase
+from metta.sweep.executors.remote.messages import as_line
 from metta.sweep.trial import FailureReason
 
 Shown: TypeAlias = Mapping[str, Any]
@@ -19,8 +20,10 @@ LOST_MARGIN: Final = timedelta(seconds=5)
 _HOPELESS: Final = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 """Why a container waits in vain."""
 _WAITING: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "CreateContainerConfigError"}
-    | {"CreateContainerError", "RunContainerError"}
+    (
+        *("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"),
+        *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    )
 )
 """Why a container waits, in vain unless it gets better soon: a registry that was down, a Secret that comes late."""
 
@@ -91,7 +94,7 @@ def _pod_status(pod: Shown, now: datetime, patience: float, *, deleted: bool) ->
         reason, message = _why_ended(pod, terminated or {})
         if deleted and message and reason in (None, FailureReason.KILLED, FailureReason.PREEMPTED):
             reason = FailureReason.CANCELLED
-        return JobStatus(Phase.ENDED, reason, _line(message), worker)
+        return JobStatus(Phase.ENDED, reason, as_line(message), worker)
 
     if phase == "Unknown" or status.get("reason") == "NodeLost":
         return _lost(pod, worker)
@@ -116,11 +119,11 @@ def _pod_status(pod: Shown, now: datetime, patience: float, *, deleted: bool) ->
 def _not_yet(pod: Shown, waiting: Shown, worker: str, now: datetime, patience: float) -> JobStatus:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return JobStatus(Phase.QUEUED, None, _line(_words(scheduled)))
+        return JobStatus(Phase.QUEUED, None, as_line(_words(scheduled)))
     why = waiting.get("reason", "")
     since = scheduled.get("lastTransitionTime") or _metadata(pod).get("creationTimestamp")
     waited = (now - _time(since)).total_seconds() if since else 0.0
-    message = _line(_words(waiting))
+    message = as_line(_words(waiting))
     if why in _HOPELESS or (why in _WAITING and waited > patience):
         return JobStatus(Phase.ENDED, FailureReason.USER_ERROR, message, worker)
     return JobStatus(Phase.QUEUED, None, message, worker)
@@ -151,7 +154,7 @@ def _why_ended(pod: Shown, terminated: Shown) -> tuple[FailureReason | None, str
 
 def _lost(pod: Shown, worker: str) -> JobStatus:
     words = _words(_condition(pod, "DisruptionTarget")) or "its node says nothing any more"
-    return JobStatus(Phase.ENDED, FailureReason.NODE_LOST, _line(words), worker)
+    return JobStatus(Phase.ENDED, FailureReason.NODE_LOST, as_line(words), worker)
 
 
 def _silent_since(pod: Shown) -> datetime | None:
@@ -202,12 +205,6 @@ def _age(pod: Shown) -> tuple[str, str]:
 
 def _words(shown: Shown) -> str:
     return ": ".join(filter(None, [shown.get("reason", ""), shown.get("message", "")]))
-
-
-def _line(text: str) -> str:
-    """One line of at most some hundred characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:299] + "…"
 
 
 def _time(text: str) -> datetime:

@@ -180,7 +180,8 @@ def _probe(
             while not isinstance(events.get(timeout=10.0), Finished | Failed):
                 pass
         state = f"has not ended on {worker}" if worker else "has not begun"
-        remedy = "wait longer (--wait SECONDS)" + ("" if worker else ", ask for less, or see what the queue says")
+        rest = "" if worker else ", ask for less, or see what the queue says"
+        remedy = f"wait longer (--wait SECONDS, timeout=){rest}"
         return Problem(Severity.ERROR, f"the probe {state} after {timeout:g} s", remedy)
 
 

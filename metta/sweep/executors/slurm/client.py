@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from metta.sweep.executors.remote.engine import EngineRefused, EngineUnavailable
+from metta.sweep.executors.remote.messages import as_line
 
 PROGRAMS: Final = ("sbatch", "squeue", "scancel", "scontrol")
 """What must be there. `sacct` may be missing: many clusters keep no accounts."""
@@ -113,7 +114,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     """What a program that failed has said, as one line."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     text = "; ".join(re.sub(r"^\w+: (error: )?", "", line.strip()) for line in lines)
-    return text[:LONGEST_TEXT] or f"exit code {done.returncode}"
+    return as_line(text, LONGEST_TEXT) or f"exit code {done.returncode}"
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> EngineRefused | EngineUnavailable:

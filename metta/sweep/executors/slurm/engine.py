@@ -60,11 +60,8 @@ class SlurmEngine:
 
     def submit(self, jobs: Sequence[Job], label: str) -> Sequence[str]:
         """Submit jobs: one by itself, several as an array."""
-        for program in PROGRAMS:
-            if shutil.which(program) is None:
-                raise EngineRefused(
-                    f"SLURM: there is no {program!r} on the PATH: run the driver on a node that submits"
-                )
+        if missing := _missing_programs():
+            raise EngineRefused(missing)
         done = self._client.attempt(
             ("sbatch", "--parsable"), self._script(jobs, label), clean(os.environ, self._given(jobs[0]))
         )
@@ -129,10 +126,9 @@ class SlurmEngine:
         return self._script([job], label)
 
     def problems(self) -> Collection[str]:
-        """What keeps jobs from running, by asking sbatch for a trial."""
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        if missing:
-            return [f"SLURM: {', '.join(missing)} not found on the PATH: run the driver on a node that submits jobs"]
+        """See `Engine.problems`: the controller is asked for a sign of life, and for its partitions."""
+        if missing := _missing_programs():
+            return [missing]
         try:
             done = self._client.attempt(("scontrol", "ping"))
             if done.returncode:
@@ -146,7 +142,7 @@ class SlurmEngine:
 
     def _partition_problems(self) -> list[str]:
         wanted = self._settings.partition
-        known = self._client.call("sinfo", "--noheader", "--format=%R").split()
+        known = self._client.call("sinfo", "--noheader", "--format=%R").split() if wanted else []
         for partition in wanted.split(",") if wanted else []:
             if partition not in known:
                 near = get_close_matches(partition, known, n=1)
@@ -205,6 +201,14 @@ class SlurmEngine:
             done = self._client.attempt(("scancel", *some))
             if done.returncode and "nvalid job id" not in done.stderr and "already" not in done.stderr:
                 raise EngineUnavailable(f"SLURM: scancel failed: {said(done)}")
+
+
+def _missing_programs() -> str:
+    """What to do about programs of SLURM that are not here; "" where none is missing."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if not missing:
+        return ""
+    return f"SLURM: {', '.join(missing)} not found on the PATH: run the driver on a node that submits jobs"
 
 
 def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from metta.sweep.errors import UsageError
 from metta.sweep.executors.remote.executor import RemoteExecutor
 from metta.sweep.executors.slurm.engine import SlurmEngine
 from metta.sweep.executors.slurm.settings import SlurmSettings
@@ -20,8 +21,9 @@ class SLURMExecutor(RemoteExecutor):
     next attempt goes on; so trials may take longer than a partition allows. What a job's program prints besides the
     task's log is in `output.txt` of the attempt's folder.
 
-    `Resources(cpus, gpus, memory, time_limit, partition)` of a task become options of sbatch; memory is per job, and
-    times are rounded up to minutes. The environment of the driver reaches the jobs as sbatch hands it on (`--export`).
+    `Resources(cpus, gpus, memory, time_limit, partition)` of a task become options of sbatch; memory is per job, parts
+    of a core or GPU are rounded up to whole ones, times to minutes. A task with an `image` is refused. The environment
+    of the driver reaches the jobs as sbatch hands it on (`--export`).
 
     Args:
         partition: where `Resources(partition=)` does not say; None: the cluster's default.
@@ -64,6 +66,8 @@ class SLURMExecutor(RemoteExecutor):
         grace: float = 10.0,
         patience: float = 3600.0,
     ) -> None:
+        if not poll_interval > 0:
+            raise UsageError(f"SLURMExecutor(poll_interval={poll_interval!r}): expected a positive number of seconds")
         settings = SlurmSettings(
             partition=partition,
             account=account,
