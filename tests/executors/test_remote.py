@@ -253,6 +253,17 @@ def test_a_running_task_is_cancelled(executor: ProcessExecutor, tmp_path: Path) 
     until(lambda: executor.engine.jobs() == [])
 
 
+def test_what_was_cancelled_is_not_taken_over(tmp_path: Path) -> None:
+    with ProcessExecutor(tmp_path / "engine") as executor:
+        stream = executor.events()
+        executor.submit(Task("a", remote_tasks.wait_for, (tmp_path / "never",), log_folder=tmp_path), stream)
+        assert isinstance(stream.get(LIMIT), Started)
+        executor.cancel("a")
+        last(stream)
+    with ProcessExecutor(tmp_path / "engine") as executor:
+        assert not executor.reattach("a", executor.events(), tmp_path)
+
+
 def test_a_waiting_task_is_cancelled_and_never_starts(tmp_path: Path) -> None:
     with ProcessExecutor(tmp_path / "engine", max_jobs=1) as executor:
         stream = executor.events()

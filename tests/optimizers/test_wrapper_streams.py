@@ -43,12 +43,11 @@ def fails(number: int) -> bool:
 @pytest.fixture
 def quiet_libraries() -> Iterator[None]:
     """The bare libraries are as loud as they are."""
-    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-    logging.disable(disabled)
+    logging.disable(logging.NOTSET)
 
 
 # Nevergrad

@@ -310,11 +310,13 @@ def _import_quietly() -> None:
         if "ax.api.client" in sys.modules:
             return
         disabled = logging.root.manager.disable
-        logging.disable(max(disabled, logging.INFO))
+        quiet = max(disabled, logging.INFO)
+        logging.disable(quiet)
         try:
             import ax.api.client  # noqa: F401
         finally:
-            logging.disable(disabled)
+            if logging.root.manager.disable == quiet:  # else somebody has said otherwise meanwhile
+                logging.disable(disabled)
 
 
 def _next_trials(client: Client, n: int) -> Mapping[int, TParameterization]:

@@ -72,7 +72,8 @@ class Table:
             event: the last one.
             has_ended: whether its worker program has said so itself, and so runs no more.
         """
-        if not has_ended:
+        # What its driver has ended, the next one must not take for its end.
+        if not has_ended or attempt.stopping is not None:
             try:
                 spool.fence(attempt.folder)
             except StorageError as error:  # what it may still write is in a folder of its own
