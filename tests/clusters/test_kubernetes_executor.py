@@ -89,6 +89,12 @@ def _run(executor: KubernetesExecutor, cluster: KubernetesCluster) -> Run:
     return Run(executor, cluster.shared / token, token)
 
 
+@pytest.fixture(autouse=True)
+def no_jobs_before(kubernetes: KubernetesCluster) -> None:
+    """What executors of other tests had no time to remove is not looked for here."""
+    kubernetes.kubectl("delete", "jobs", "-l", "app.kubernetes.io/managed-by=metta-sweep", "--ignore-not-found")
+
+
 def jobs_left(cluster: KubernetesCluster) -> str:
     return cluster.kubectl("get", "jobs", "-l", "app.kubernetes.io/managed-by=metta-sweep", "-o", "name")
 

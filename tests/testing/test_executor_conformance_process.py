@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from metta.sweep.executors import Executor
 from metta.sweep.testing.executor_conformance import ExecutorConformance
 from tests.executors.process_engine import ProcessExecutor
 
 
+@pytest.mark.slow
 class TestProcesses(ExecutorConformance):
     crowd = 8
     time_limit = 3.0

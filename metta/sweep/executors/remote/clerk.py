@@ -34,7 +34,7 @@ MOST_MISTAKES: Final = 5
 LEAVE_LIMIT_S: Final = 15.0
 """Seconds in which a job whose worker program has ended has to end itself."""
 
-CLOSE_LIMIT_S: Final = 4.0
+CLOSE_LIMIT_S: Final = 8.0
 """Seconds that closing waits for an engine to end and forget jobs."""
 
 OUTAGE_REMINDER_S: Final = 60.0
