@@ -13,6 +13,7 @@ import pytest
 
 from metta.sweep.executors.base import Answer, Reported, Started
 from metta.sweep.executors.objective import Outcome
+from metta.sweep.executors.remote import clerk
 from metta.sweep.executors.slurm.executor import SLURMExecutor
 from metta.sweep.testing.executor_session import Record, Session
 from metta.sweep.trial import FailureReason, Trial
@@ -48,7 +49,8 @@ def an_executor(folder: Path, **options: object) -> SLURMExecutor:
 
 
 def drive(folder: Path, tokens: list[str]) -> None:
-    """A driver that is to be killed by a fail point."""
+    """A driver that is to be killed by a fail point. All its tasks come in one batch, however slow the machine is."""
+    clerk.GATHER_S = 3.0  # type: ignore[misc]
     session = Session(an_executor(folder), folder, PATIENCE_S)
     for token in tokens:
         submit(session, folder, token=token, steps=3)
