@@ -44,7 +44,7 @@ class Usage:
         """Bytes in memory, shared pages by halves, thirds and so on where the kernel tells (Linux); costs more."""
         shares = [_proportional(process) for process in self.processes]
         known = [share for share in shares if share is not None]
-        return sum(known) if known and len(known) == len(shares) else self.resident
+        return sum(known) if known else self.resident  # one that has ended meanwhile uses nothing
 
 
 class MemoryWatch:
@@ -59,8 +59,11 @@ class MemoryWatch:
         over: dict[int, int] = {}
         for group, usage in usage_of(limits).items():
             # The cheap figure is never below the exact one.
-            if usage.resident > limits[group] and (used := usage.bytes) > limits[group]:
-                over[group] = used
+            if usage.resident > limits[group] and usage.bytes > limits[group]:
+                # Of processes that end during a look the others take over what they shared: it would count twice.
+                used = usage_of([group]).get(group, Usage()).bytes
+                if used > limits[group]:
+                    over[group] = used
         now = time.monotonic()
         self.due = now + max(INTERVAL, _LEISURE * (now - began))
         return over
