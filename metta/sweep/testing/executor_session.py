@@ -12,6 +12,7 @@ from uuid import uuid4
 from metta.sweep.executors.base import (
     Answer,
     Event,
+    EventStream,
     Executor,
     Failed,
     Finished,
@@ -130,7 +131,7 @@ class Session:
 
     def __init__(self, executor: Executor, folder: Path, patience: float) -> None:
         self.executor = executor
-        self.stream = executor.events()
+        self.stream: EventStream = executor.events()
         self.records: dict[str, Record] = {}
         self._folder = folder
         self._patience = patience

@@ -67,7 +67,7 @@ class ContainerEngine:
     """
 
     name = "Docker"
-    poll_interval = POLL_INTERVAL_S
+    poll_interval: float = POLL_INTERVAL_S
     largest_batch = 1
     """A call of the API makes one container."""
 

@@ -40,9 +40,9 @@ class DaskEngine:
     """
 
     name = "Dask"
-    poll_interval = 1.0
+    poll_interval: float = 1.0
     largest_batch = 100
-    timeout = 5.0
+    timeout: float = 5.0
     """Seconds until a question to the scheduler counts as unanswered."""
 
     def __init__(self, address: str | Client | None = None) -> None:

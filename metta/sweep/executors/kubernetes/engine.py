@@ -37,7 +37,7 @@ class KubernetesEngine:
     """
 
     name = "Kubernetes"
-    poll_interval = 2.0
+    poll_interval: float = 2.0
     largest_batch = 1  # a submission is there as a whole or not at all, and only a single Job is
 
     def __init__(

@@ -78,7 +78,7 @@ class ExecutorUnready(RunError):
     def __init__(self, name: str, problems: Sequence[str]) -> None:
         listed = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"error: {name} cannot run jobs:\n{listed}" if problems[1:] else problems[0])
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
 
 def engine_problems(executor: object) -> list[str]:

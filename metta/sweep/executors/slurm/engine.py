@@ -54,7 +54,7 @@ class SlurmEngine:
 
     def __init__(self, settings: SlurmSettings, *, poll_interval: float = 10.0, call_limit: float = 30.0) -> None:
         self.poll_interval = poll_interval
-        self.largest_batch = LARGEST_BATCH
+        self.largest_batch: int = LARGEST_BATCH
         self._settings = settings
         self._client = Client(call_limit)
 
