@@ -22,8 +22,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: ("pipeline", "optimizers", "schedulers", "executors"),
     4: ("compiler", "worker"),
     5: ("runtime", "report"),
-    6: ("experiments", "testing"),
-    7: ("cli",),
+    6: ("experiments", "testing", "interop"),
+    7: ("cli", "ui", "explain"),
 }
 """`goal`, `registry`, `redaction` and `tunable` are values and tools that several rooms above share; `testing` puts
 experiments together and stands beside them."""

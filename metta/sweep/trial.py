@@ -377,6 +377,14 @@ class Trial:
         self._read()
         return None, {name: getattr(self, name) for name in self.__slots__}
 
+    def copy_unread(self) -> Trial:
+        """A copy that later reports do not change; those that are still to be read stay so, unlike in `copy.copy`."""
+        copied = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(copied, name, getattr(self, name))
+        copied._reports = list(self._reports)
+        return copied
+
     @property
     def reports(self) -> list[Report]:
         """The reports, in ascending steps."""

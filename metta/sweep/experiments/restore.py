@@ -16,7 +16,7 @@ from metta.sweep.errors import DamagedError
 from metta.sweep.experiments import records
 from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.ledger import Ledger
-from metta.sweep.experiments.ledger_json import budget_from_json, load_ledger
+from metta.sweep.experiments.ledger_json import ReadReports, budget_from_json, load_ledger
 from metta.sweep.experiments.plan import Plan
 from metta.sweep.experiments.replay import REPLAY_LIMIT_S, RecallingOptimizer, RecallingScheduler, Replay
 from metta.sweep.experiments.sweep_journal import reports_reader
@@ -76,6 +76,8 @@ class Restoration:
         how: how the optimizer was brought back.
         differences: where what was computed again was not what is recorded.
         entries: how many were fed after the snapshot.
+        seq: the number of the last one.
+        replay: takes those that come after it.
     """
 
     ledger: Ledger
@@ -85,6 +87,8 @@ class Restoration:
     how: Restored
     differences: list[str]
     entries: int
+    seq: int
+    replay: Replay
 
 
 Parts = tuple[Optimizer, Scheduler]
@@ -136,6 +140,7 @@ def restore(
     keep_scheduler: bool = True,
     from_start: bool = False,
     limit: float = REPLAY_LIMIT_S,
+    read: ReadReports | None = None,
 ) -> Restoration:
     """The sweep in a journal, up to its last entry.
 
@@ -146,6 +151,8 @@ def restore(
         keep_optimizer, keep_scheduler: False where another one takes its place: it is not brought back.
         from_start: use no snapshot.
         limit: seconds that the optimizer may compute before it is given up.
+        read: reads the reports of a trial up to a step; None for one that opens the journal again each time, which
+            may be closed by then.
 
     Raises:
         DamagedError: an entry does not follow from those before it.
@@ -165,7 +172,13 @@ def restore(
         except Exception as error:  # whatever a library or the user's class raises over a state it does not like
             logging.getLogger("metta.sweep").info("no usable snapshot, so everything is computed again: %s", error)
             return restore(
-                journal, codec, fresh, keep_optimizer=keep_optimizer, keep_scheduler=keep_scheduler, from_start=True
+                journal,
+                codec,
+                fresh,
+                keep_optimizer=keep_optimizer,
+                keep_scheduler=keep_scheduler,
+                from_start=True,
+                read=read,
             )
     recalling = (
         RecallingOptimizer(optimizer, codec, limit),
@@ -173,7 +186,7 @@ def restore(
     )
     ledger = _ledger(start, *recalling)
     if snapshot is not None:
-        load_ledger(ledger, journal.trials(), snapshot.data["ledger"], codec, reports_reader(journal.path))
+        load_ledger(ledger, journal.trials(), snapshot.data["ledger"], codec, read or reports_reader(journal.path))
     replay = Replay(
         ledger,
         *recalling,
@@ -187,7 +200,15 @@ def restore(
     entries = replay.feed_all(journal.entries(after))
     parts = [part.difference for part in recalling if part.difference]
     return Restoration(
-        ledger, facts, recalling[0].inner, recalling[1].inner, how, [*replay.differences, *parts], entries
+        ledger,
+        facts,
+        recalling[0].inner,
+        recalling[1].inner,
+        how,
+        [*replay.differences, *parts],
+        entries,
+        after + entries,
+        replay,
     )
 
 

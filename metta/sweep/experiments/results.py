@@ -14,6 +14,7 @@ from metta.sweep.experiments.run import OwnRun
 from metta.sweep.goal import Objectives, fronts, ranked
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.live import clock, goal_text, number_text, shorten, trials_text, value_text
+from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -118,6 +119,24 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         In the order of their numbers. With one objective it is the best trial, and those that are just as good.
         """
         return _pareto_front(self._record)
+
+    def snapshot(self) -> SweepSnapshot:
+        """The sweep as the figures take it; with a store also when which attempt ran where."""
+        from metta.sweep.experiments.sweep_reading import snapshot_in
+        from metta.sweep.store.run import RunStatus
+
+        record = self._record
+        if record.folder is not None and record.run_id is not None:
+            return snapshot_in(record.folder)
+        return SweepSnapshot(
+            run_id=None,
+            name=record.name,
+            status=RunStatus.COMPLETED.value,
+            objectives=record.objectives,
+            trials=record.trials,
+            seconds=record.seconds,
+            ended=record.ended,
+        )
 
     def importance(self) -> dict[str, float]:
         """How much each parameter matters for a good result: path -> share, the largest first; they add up to 1.
