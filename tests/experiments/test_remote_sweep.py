@@ -55,11 +55,24 @@ def _events(folder: Path, kind: str) -> list[dict[str, Any]]:
     return []
 
 
+def _saved(folder: Path) -> dict[str, list[int]]:
+    """The steps of the states that were noted, in their order, by trial."""
+    store = Store.at(folder / "store")
+    found: dict[str, list[int]] = {}
+    for info in store.all():
+        with store.open(info.id) as kept:
+            for event in kept.journal.events(kinds={"trial.saved"}):
+                found.setdefault(event.subject, []).append(event.data["step"])
+    return found
+
+
 def _check(folder: Path, found: list[dict[str, Any]], reference: list[dict[str, Any]]) -> None:
     assert found == reference
     for log in (folder / "store").rglob("log.txt"):
         done = Counter(log.read_text().split("\n"))
         assert max(done.values()) == 1, f"{log}: a step was done twice"
+    for trial, steps in _saved(folder).items():
+        assert steps == sorted(set(steps)), f"trial {trial}: a state that was known already was taken for a new one"
     engine = ProcessEngine(folder / "engine")
     left = engine.status({job: job.partition(".")[0] for job in engine.jobs()})
     assert all(status.phase is Phase.ENDED for status in left.values()), "no job goes on"
