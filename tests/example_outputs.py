@@ -253,8 +253,8 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Optional libraries that an example uses."""
 
-SLOW: Final[frozenset[str]] = frozenset()
-"""Examples that take more than 20 seconds."""
+SLOW: Final = frozenset({"curriculum_sweeps", "learned_settings", "meta_levels", "multi_fidelity", "multi_objective"})
+"""Examples that take longer than the others: the default suite leaves them to the slow one."""
 
 ELSEWHERE: Final = frozenset({"digits_sweep"})
 """Examples with tests of their own."""

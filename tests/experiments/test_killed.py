@@ -207,6 +207,7 @@ def test_killed_at_every_kind_of_event(point: str, drivers: Nursery, tmp_path: P
     case.check_decisions()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_far_ahead_of_its_driver_loses_no_report(drivers: Nursery, tmp_path: Path) -> None:
     """It saves more often than the driver commits: the state that is known must stay until a newer one is known."""
     whole = Case(drivers, tmp_path / "whole", "random", "endless", 1, "streaming").finish()

@@ -110,6 +110,7 @@ def test_a_killed_driver_loses_nothing(tmp_path: Path, reference: list[dict[str,
         assert resumed["adopted"], "the job was taken over"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_jobs_and_the_sweep_goes_on_later(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
     driver = _driver(tmp_path, resume=False)
     engine = ProcessEngine(tmp_path / "engine")
@@ -158,6 +159,7 @@ def _live_attempts(folder: Path) -> list[Path]:
     return [attempt for attempt in attempts if not spool.is_fenced(attempt)]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_here_and_there_again(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
     """Resumed on this machine, what runs elsewhere is fenced; resumed there, nothing of it comes back."""
     _driver(tmp_path, resume=False, fail_at="sweep.answered:7").communicate(timeout=240)

@@ -165,6 +165,7 @@ def test_killed_with_two_slots(drivers: Nursery, tmp_path: Path) -> None:
     check(drivers, tmp_path, "cheap", 2, kills=2, seed=2)
 
 
+@pytest.mark.slow
 def test_real_training_of_the_digits_network_killed_once(drivers: Nursery, tmp_path: Path) -> None:
     tree = check(drivers, tmp_path, "training", 1, kills=1, seed=3, longest=8.0)
     starts = ["levels ", "├─ trial 0: ", "│  └─ trial 0: ", "└─ trial 1: ", "   └─ trial 0: "]
