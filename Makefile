@@ -3,6 +3,7 @@
 # make lint types test-slow   more of what CI runs
 # make test-clusters   tests against a real SLURM, Docker, podman and Kubernetes, started on this machine; skips those
 #                      that cannot be (tests/clusters/packages installs what they need)
+# make docs   the documentation site, in build/site
 # make bench   the benchmarks
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 FILES := pyproject.toml .ci/constraints.txt
 MYPYS := $(shell sed -n 's/^mypy==//p' .ci/mypy-versions.txt)
 
-.PHONY: demo test test-slow test-clusters lint types bench format clean mypy-versions
+.PHONY: demo test test-slow test-clusters lint types docs bench format clean mypy-versions
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits_sweep.py
@@ -34,6 +35,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

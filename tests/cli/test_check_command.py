@@ -39,6 +39,12 @@ def test_five_mistakes_in_three_pipelines() -> None:
     assert [(d.line, d.code, d.pipeline) for d in found] == EXPECTED
 
 
+HINT = (
+    "what they mean: metta-sweep explain unknown-setting "
+    "(or stage-output, unknown-hook, missing-field, unclosed-loop)\n"
+)
+
+
 @pytest.mark.parametrize(
     ("format", "suffix"),
     [("text", "txt"), ("json", "json"), ("github", "github"), ("sarif", "sarif"), ("junit", "xml")],
@@ -49,7 +55,7 @@ def test_the_formats(
     monkeypatch.chdir(ROOT)
     assert main(["check", MISTAKES, "--format", format, "--no-static"]) == 2
     shown = capsys.readouterr()
-    assert shown.err == ""
+    assert shown.err == (HINT if format == "text" else "")
     check_golden(GOLDEN / f"mistakes.{suffix}", shown.out)
     if format == "json":
         assert [(d["line"], d["code"], d["pipeline"]) for d in json.loads(shown.out)] == EXPECTED

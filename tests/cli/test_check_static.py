@@ -94,7 +94,7 @@ def test_warnings_and_failures_are_told_behind_the_findings(folder: Path, capsys
     assert warning == "mypy: pyproject.toml: [mypy]: Unrecognized option: strickt = True"
     assert failure.startswith("error: mypy cannot check this: pyproject.toml:1: Error importing plugin")
     assert main(["check", "user.py", "--no-static"]) == 2
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "what it means: metta-sweep explain not-a-stage\n"
 
 
 def test_a_crash_is_exit_3(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

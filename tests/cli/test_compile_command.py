@@ -63,6 +63,17 @@ def test_text_goes_to_standard_output(format: str, folder: Path, capsys: pytest.
     assert [path.name for path in folder.glob("everything*")] == []
 
 
+def test_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "drawn.py:everything", "--graph", "--format", "html"]) == 0
+    assert capsys.readouterr() == ("", "wrote everything.html\n")
+    page = Path("everything.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<title>everything</title>" in page
+    assert ("<svg" in page) if shutil.which("dot") else ("<table" in page)
+    assert main(["compile", "drawn.py:everything", "--graph", "-o", "other.html"]) == 0
+    assert Path("other.html").read_text(encoding="utf-8") == page
+
+
 def test_the_suffix_of_the_output_says_the_format(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "drawn.py:everything", "--graph", "-o", "graph.json"]) == 0
     assert capsys.readouterr() == ("", "wrote graph.json\n")
@@ -113,7 +124,7 @@ def test_a_picture_is_named_after_the_pipeline(folder: Path, capsys: pytest.Capt
         (["drawn.py", "--graph", "--source"], "--graph and --source exclude one another: choose one"),
         (
             ["drawn.py", "--graph", "-o", "none/x.dot"],
-            "cannot write none/x.dot: No such file or directory",
+            "cannot write none/x.dot: make the folder none first",
         ),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

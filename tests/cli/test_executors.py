@@ -81,13 +81,13 @@ def test_options_are_read_as_what_they_are_declared_to_be() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("queue", [], "Queue needs partition: add --set executor.partition=..."),
+        ("queue", [], "Queue needs partition: add executor.partition=..."),
         ("queue", ["executor.partiton=a"], "Queue has no option 'partiton': did you mean 'partition'?"),
-        ("queue", ["executor.partition=a", "executor.nodes=x"], "--set executor.nodes=x: expected int, found 'x'"),
-        ("queue", ["executor.labels.a=1"], """it is one value, such as --set executor.labels='{"a": ...}'"""),
+        ("queue", ["executor.partition=a", "executor.nodes=x"], "executor.nodes=x: expected int, found 'x'"),
+        ("queue", ["executor.labels.a=1"], """it is one value, such as executor.labels='{"a": ...}'"""),
         ("queue", ["executor.zzz=1"], "it takes partition, nodes, exclusive, labels, mounts, spool"),
         ("quue", [], "there is no executor 'quue': did you mean 'queue'?"),
-        (None, ["executor.nodes=2"], "--set executor.nodes=2: this is an option of an executor: add --executor NAME"),
+        (None, ["executor.nodes=2"], "executor.nodes=2: this is an option of an executor: add --executor NAME"),
     ],
 )
 def test_options_that_are_none(name: str | None, options: list[str], message: str) -> None:
@@ -136,7 +136,7 @@ def test_a_sweep_elsewhere_and_resumed_there(command: Commands) -> None:
     assert (kept["executor"], kept["overrides"]) == ("elsewhere", ["executor.max_jobs=1"])
     code, _, err = command("resume", run, "--budget", "2")
     assert code == 0, err
-    assert f"from {ELSEWHERE}:sweep --executor elsewhere --set executor.max_jobs=1\n" in err
+    assert f"from {ELSEWHERE}:sweep --executor elsewhere executor.max_jobs=1\n" in err
     # Each job has a worker program of its own, the parent of the process that the trial ran in.
     assert len(set(command.notes.read_text().split())) == 2
     assert f"process-{os.getpid()}" not in command.notes.read_text()

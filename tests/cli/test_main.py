@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
 from metta.sweep.cli import main as entry
 from metta.sweep.cli.main import DEBUG, main
+from metta.sweep.cli.output import show
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +101,7 @@ def test_a_full_disk_is_not_our_mistake(arguments: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (2, sentence)
 
 
-def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:
+def test_nobody_reads_any_more() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
@@ -109,8 +113,29 @@ def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-    assert "Traceback" not in ended.stderr
-    assert "report" not in ended.stderr
+    assert (ended.returncode, ended.stderr) == (141, "")  # as if SIGPIPE had ended it
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "inputs  ?: int"), ("utf-8", "inputs  λ: int")])
+def test_a_terminal_that_lacks_a_letter(encoding: str, shown: str, tmp_path: Path) -> None:
+    script = tmp_path / "greek.py"
+    script.write_text(
+        "from metta.sweep import Pipeline\ndef same(λ: int) -> int:\n    return λ\n"
+        "p = Pipeline(λ=int).stage('a', same)\n",
+        encoding="utf-8",
+    )
+    ended = run("compile", str(script), PYTHONIOENCODING=encoding)
+    assert (ended.returncode, ended.stderr, shown in ended.stdout) == (0, "", True)
+
+
+def test_names_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    show("a name\x1b[2J\r\n")
+    assert capsys.readouterr().out == "a name\\x1b[2J\\r\n\n"
+    assert main(["status", "\x1b[2J\x1b]0;title\x07name"]) == 2
+    assert main(["\x1b[31mred"]) == 2
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert "\\x1b[31mred" in captured.err
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -131,6 +156,50 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("Usage: metta-sweep")
 
 
+def test_without_a_command_help_lists_them_by_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert re.findall(r"^(\w+):$", shown, re.MULTILINE) == ["Options", "Run", "Look", "Keep", "Check"]
+    assert sorted(re.findall(r"^  ([a-z]+)  +[A-Z]", shown, re.MULTILINE)) == sorted(entry.cli.commands)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no shell is asked for its version
+    assert main(["completion", shell]) == 0
+    captured = capsys.readouterr()
+    assert "_METTA_SWEEP_COMPLETE" in captured.out
+    assert captured.err == ""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_takes_the_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out + "complete -p metta-sweep\n"
+    ended = subprocess.run(["bash", "--norc"], input=script, capture_output=True, text=True, check=True)
+    assert (ended.stdout.endswith(" metta-sweep\n"), ended.stderr) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "completed"),
+    [
+        (["run"], "tr", [("file", "tr")]),
+        (["check", "a.py"], "", [("file", "")]),
+        (["export", "RUN", "--to"], "m", [("plain", "mlflow")]),
+        (["tree", "RUN", "--format"], "s", [("plain", "svg")]),
+        (["explain"], "loop-", [("plain", "loop-carried"), ("plain", "loop-condition")]),
+        (["completion"], "z", [("plain", "zsh")]),
+        (["run", "x.py"], "--de", [("plain", "--detach")]),
+    ],
+)
+def test_what_is_completed(words: list[str], start: str, completed: list[tuple[str, str]]) -> None:
+    found = ShellComplete(entry.cli, {}, "metta-sweep", "").get_completions(words, start)
+    assert [(item.type, item.value) for item in found] == completed
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"metta-sweep {version('metta-sweep')}\n"
@@ -139,10 +208,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chek"], 'error: no such command "chek" (did you mean "check"?)'),
-        (["zzz"], 'error: no such command "zzz"; there is cancel, check, compile, doctor, gc, logs, ls, resume, '),
-        (["check"], "Error: Missing argument 'PATH...'."),
-        (["compile", "x.py", "--grph"], "Did you mean '--graph'?"),
+        (["chek"], 'error: no such command "chek": did you mean "check"?'),
+        (["zzz"], 'error: no such command "zzz": `metta-sweep --help` lists them'),
+        (["check"], "error: PATH... is missing: `metta-sweep check --help` tells what it takes"),
+        (["compile", "x.py", "--grph"], "error: no such option --grph: did you mean --graph?"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,4 +251,4 @@ def test_completion_of_an_unknown_command_does_not_fail() -> None:
     assert ended.returncode == 0
     assert ended.stderr == ""
     commands = run("x", _METTA_SWEEP_COMPLETE="bash_complete", COMP_WORDS="metta-sweep c", COMP_CWORD="1")
-    assert commands.stdout == "plain,cancel\nplain,check\nplain,compile\n"
+    assert commands.stdout == "plain,cancel\nplain,check\nplain,compare\nplain,compile\nplain,completion\n"

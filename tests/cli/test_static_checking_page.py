@@ -90,7 +90,7 @@ def commands() -> list[str]:
 def test_the_commands_exist(command: str) -> None:
     name, *arguments = command.split()[1:]
     context = cli.commands[name].make_context(name, arguments)
-    assert context.params["format"] in FORMATS
+    assert (context.params["format"] or "text") in FORMATS
 
 
 def test_the_page_and_the_help_name_every_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,6 @@ import pytest
 from metta.sweep.errors import RunError, UsageError
 from metta.sweep.experiments import SweepResult
 from metta.sweep.experiments.driver import Job
-from metta.sweep.experiments.importance import shares
 from metta.sweep.experiments.results import SweepRecord
 from metta.sweep.goal import Goal, Objectives
 from metta.sweep.trial import Failure, FailureReason, Report, Trial, TrialState
@@ -119,10 +118,6 @@ def test_for_minimizing_and_for_several_objectives_too() -> None:
     assert next(iter(result(*trials, goal=TWO).importance())) == "x"
 
 
-def test_nothing_is_important_where_nothing_differs() -> None:
-    assert shares([trial(number, 1.0, x=1, kind="a") for number in range(10)]) == {"kind": 0.0, "x": 0.0}
-
-
 def test_too_few_trials_tell_nothing() -> None:
     with pytest.raises(RunError, match="at least 8 trials with a score; there are 3"):
         result(*(trial(number, float(number), x=number) for number in range(3))).importance()
@@ -153,3 +148,20 @@ def test_a_notebook_shows_what_is_escaped() -> None:
     html = result(trial(0, 1.0, kind="<b>"))._repr_html_()
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
+
+
+def test_a_notebook_shows_the_figures_that_say_something() -> None:
+    html = result(*sampled(lambda params: params["x"]))._repr_html_()
+    assert [name for name in ("history", "parameter_importance", "pareto") if f'class="figure {name}"' in html] == [
+        "history",
+        "parameter_importance",
+    ]
+    assert 'class="figure pareto"' in result(pair(0, 0.9, 5.0), pair(1, 0.8, 1.0), goal=TWO)._repr_html_()
+    assert "<svg" not in result()._repr_html_()
+
+
+def test_a_notebook_gets_what_it_asks_for() -> None:
+    one = result(trial(0, 1.0))
+    assert one._repr_mimebundle_() == {"text/html": one._repr_html_(), "text/plain": str(one)}
+    assert one._repr_mimebundle_(include=["text/plain"]) == {"text/plain": str(one)}
+    assert one._repr_mimebundle_(exclude=["text/plain"]) == {"text/html": one._repr_html_()}

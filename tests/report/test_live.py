@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 
 import pytest
-from rich.console import Console
 
 from metta.sweep.goal import Objectives
 from metta.sweep.report.events import (
@@ -18,8 +18,13 @@ from metta.sweep.report.events import (
     TrialReported,
     TrialStarted,
 )
-from metta.sweep.report.live import LineView, TerminalView, clock, live_view, region, summary
-from metta.sweep.report.progress import Best, Progress, advance
+from metta.sweep.report.frames import summary, sweep_frame, texts
+from metta.sweep.report.live import LineView, TerminalView, clock, live_view
+from metta.sweep.report.progress import Best, Progress, advance, progress_of
+from metta.sweep.report.region import Paper
+from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.report.text import cells, harmless, one_line, shorten
+from metta.sweep.trial import Failure, FailureReason, Trial, TrialState
 
 PARAMS = {"trainer.learning_rate": 0.012345, "trainer.batch_size": 32}
 STORY: list[SweepEvent] = [
@@ -96,7 +101,7 @@ def test_lines_say_every_change_of_state_and_no_report() -> None:
         "[0:05] trial 1 failed (user_error): ValueError: loss is NaN",
         "[0:06] trial 0 resumed at 3 until 9",
         "[0:08] trial 0 completed at 9, score 0.75 (best)",
-        "[0:10] sweep finished: 2/4 trials, best score 0.75 (trial 0), failed 1, completed 1, failed: user_error 1",
+        "[0:10] sweep finished: 2/4 trials, best score 0.75 (trial 0), completed 1, failed 1, failed: user_error 1",
     ]
 
 
@@ -114,34 +119,52 @@ def test_a_silent_sweep_is_summarized_by_the_clock() -> None:
         assert printed.wait(30)
 
 
-@pytest.mark.parametrize("width", [40, 80])
-def test_the_region_is_bounded(width: int) -> None:
-    events: list[SweepEvent] = [SweepStarted(0.0, "a very long name " * 5, Objectives(("validation.score",)))]
+SIZES = [(width, height) for width in (20, 40, 79) for height in (1, 2, 3, 5, 23)]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_frame_fits_whatever_there_is_to_tell(width: int, height: int) -> None:
+    events: list[SweepEvent] = [SweepStarted(0.0, "a very long name " * 5, Objectives(("validation.score",)), trials=9)]
     events += [TrialStarted(1.0, number, PARAMS, until=100) for number in range(30)]
-    events += [TrialEnded(2.0, n, "failed", 0, None, f"reason_{n}_{'x' * 30}") for n in range(10)]
-    console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(region(fold(events), width))
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= width
-    assert len(lines) <= 13
-    assert "and 12 more" in "\n".join(lines)
+    events += [TrialEnded(2.0, n, "failed", 0, None, f"reason_{n}", "x" * 300) for n in range(10)]
+    for progress in (fold(events), fold([*events, SweepEnded(3.0, "the disk is full")])):
+        lines = sweep_frame(progress, Paper(width, height))
+        assert len(lines) <= height
+        assert cells(texts(lines[:1])[0]) <= max(width, 30)
+    if height == 23:
+        assert "  and 13 more" in texts(lines)
 
 
-def test_the_region_shows_what_matters() -> None:
-    console = Console(file=io.StringIO(), width=80, record=True)
-    console.print(region(fold(STORY[:10]), 80))
-    text = console.export_text()
-    for part in ("digits", "1/4 trials", "best score 0.75 (trial 0)", "step 9/9", "failed: user_error 1", "left"):
-        assert part in text
+def test_a_frame_shows_what_matters() -> None:
+    lines = texts(sweep_frame(fold(STORY[:10]), Paper(80, 24)))
+    assert lines == [
+        "digits  ━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  1/4 trials  0:07, about 0:21 left",
+        "best score 0.75 (trial 0), running 1, failed 1",
+        "  trial 0  step 9/9  score 0.75",
+        "1 failed (user_error), trial 1: ValueError: loss is NaN",
+    ]
 
 
-def test_the_terminal_view_draws_and_stops() -> None:
-    stream = io.StringIO()
-    console = Console(file=stream, width=80, force_terminal=True)
-    with TerminalView(stream, console) as view:
-        for event in STORY:
-            view(event)
-    assert "best score 0.75" in stream.getvalue()
+def test_few_lines_have_what_matters_most() -> None:
+    told = [texts(sweep_frame(fold(STORY[:10]), Paper(39, height)))[-1][:22] for height in (1, 2, 3, 4)]
+    assert told == [
+        "digits  ━━╌╌╌╌╌╌╌  1/4",
+        "best score 0.75 (trial",
+        "1 failed (user_error),",
+        "1 failed (user_error),",
+    ]
+
+
+def test_what_is_no_text_for_a_terminal_is_written_out() -> None:
+    assert harmless("a\x1b[31m\tb\n\x9b\x00") == "a\\x1b[31m\tb\n\\x9b\\x00"
+    assert one_line("a\n b\r\x07\u202e\u200b") == "a b \\x07"
+
+
+def test_wide_characters_count_twice() -> None:
+    assert [cells("中文"), cells("ab")] == [4, 2]
+    assert shorten("中文中文", 6) == "中文…"
+    assert [shorten("abc", width) for width in (3, 2, 1, 0)] == ["abc", "a…", "…", ""]
+    assert cells(shorten("\N{GRINNING FACE}" * 10**6, 20)) <= 20
 
 
 def test_the_view_suits_the_stream() -> None:
@@ -181,19 +204,82 @@ def test_lines_of_several_objectives_name_all_of_them() -> None:
     assert lines[7:] == [
         "[0:03] trial 2 completed at 2, accuracy 0.625, latency 5 (Pareto front)",
         "[0:04] trial 3 completed at 2, accuracy 0.625, latency 20",
-        "[0:07] sweep finished: 3/5 trials, Pareto front: 2 trials, running 2, completed 3",
+        "[0:07] sweep finished: 3/5 trials, Pareto front: 2 trials, stopped 2, completed 3",
     ]
     before = summary(fold(TWO[:6]))
     assert "no score yet" in before
 
 
-def test_the_region_of_several_objectives() -> None:
-    console = Console(file=io.StringIO(), width=80, record=True)
-    console.print(region(fold(TWO), 80))
-    text = console.export_text()
-    for part in ("Pareto front: 2 trials", "step 2         accuracy 0.75, latency 10", "accuracy nan, latency 1"):
-        assert part in text
+def test_the_frame_of_several_objectives() -> None:
+    lines = texts(sweep_frame(fold(TWO), Paper(80, 24)))
+    assert lines[1:3] == [
+        "Pareto front: 2 trials, running 2, completed 3",
+        "  trial 1  step 2  accuracy 0.75, latency 10",
+    ]
+
+
+def test_a_snapshot_is_the_same_progress() -> None:
+    trials = [Trial({"x": number}, number) for number in range(4)]
+    for trial, state, score in zip(
+        trials, ("completed", "failed", "paused", "running"), (0.5, None, 0.75, 0.25), strict=True
+    ):
+        trial.state = TrialState(state)
+        trial.score = score
+    trials[1].failure = Failure(FailureReason.OOM, "too large")
+    snapshot = SweepSnapshot("id", "digits", "running", Objectives(), tuple(trials), seconds=5.0, budget_trials=4)
+    progress = progress_of(snapshot)
+    assert texts(sweep_frame(progress, Paper(80, 24))) == [
+        "digits  ━━━━━━━━━━━━━━━╌╌╌╌╌  3/4 trials  0:05, about 0:01 left",
+        "best score 0.75 (trial 2), running 1, paused 1, completed 1, failed 1",
+        "  trial 3  step 0  score 0.25",
+        "1 failed (oom), trial 1: too large",
+    ]
+
+
+def test_many_trials_have_no_line_each() -> None:
+    stream = io.StringIO()
+    with LineView(stream, most_lines=4) as view:
+        view(SweepStarted(0.0, "many", Objectives()))
+        for number in range(1000):
+            view(TrialStarted(1.0, number, {}))
+            view(TrialReported(1.0, number, 1, min(number, 5) / 10))
+            if number % 10 == 9:
+                view(TrialEnded(2.0, number, "failed", 1, None, "oom" if number < 500 else "timeout", "no luck"))
+            else:
+                view(TrialEnded(2.0, number, "completed", 1, 0.0))
+        view(SweepEnded(3.0))
+    told = [line.partition("] ")[2] for line in stream.getvalue().splitlines()]
+    assert told[4:] == [
+        "trial 1 completed at 1, score 0 (best)",
+        "many trials: from here on every 60 s a summary, and what is new",
+        *(f"trial {number} completed at 1, score 0 (best)" for number in range(2, 6)),
+        "trial 9 failed (oom): no luck",
+        "trial 509 failed (timeout): no luck",
+        "sweep finished: 1000 trials, best score 0.5 (trial 5), completed 900, failed 100, failed: oom 50, timeout 50",
+    ]
+
+
+def test_nobody_reading_ends_no_sweep() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = os.fdopen(writer, "w")
+    for stream in (None, closed):
+        with LineView(stream) as view:
+            for event in STORY:
+                view(event)
+    assert not isinstance(live_view(closed), TerminalView)
+    with pytest.raises(BrokenPipeError):
+        closed.close()
 
 
 def test_clock() -> None:
     assert [clock(5), clock(65), clock(3725)] == ["0:05", "1:05", "1:02:05"]
+
+
+def test_what_a_stream_cannot_encode_is_written_out() -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="ascii")
+    with LineView(stream) as view:
+        view(SweepStarted(0.0, "中\x1b文", Objectives()))
+    stream.flush()
+    assert written.getvalue() == rb'[0:00] sweep "\u4e2d\x1b\u6587" started: maximize score' + b"\n"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from metta.sweep.cli.explain import tell_more
 from metta.sweep.cli.output import show
 from metta.sweep.compiler.static_check import check_all
 from metta.sweep.contracts.diagnostics import Severity, format_diagnostics
@@ -32,4 +33,7 @@ def check_files(paths: Sequence[str], format: str, *, static: bool | None = None
         show(text)
     if checked.failure is not None:
         raise checked.failure
-    return any(d.severity is Severity.ERROR for d in checked.found)
+    errors = [d for d in checked.found if d.severity is Severity.ERROR]
+    if format == "text":
+        tell_more(errors)
+    return bool(errors)

@@ -6,24 +6,28 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from html import escape
+from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import click
 
-from metta.sweep.cli.output import show
+from metta.sweep.cli.output import show, write_file
 from metta.sweep.compiler.check import in_order, note_of_stop
 from metta.sweep.compiler.find import Candidate, candidates, names_inside, no_pipeline, outermost, pick
 from metta.sweep.compiler.flat import inputs_of, result_of
 from metta.sweep.compiler.graph import NodeKind
 from metta.sweep.compiler.load import LoadError, split_spec, user_module
 from metta.sweep.compiler.loading import noting_stops
-from metta.sweep.compiler.render import TEXT_FORMATS, check_format, default_file_name, render, write
+from metta.sweep.compiler.render import TEXT_FORMATS, check_format, default_file_name, render
 from metta.sweep.contracts.diagnostics import ContractError, Diagnostic, Severity, format_diagnostics
 from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.reporting import collecting
 from metta.sweep.runtime.compiled import CompiledGraph, compile_pipeline
 
+HTML: Final = "html"
 _WIDTH = 100
 _WORDS = {
     NodeKind.STAGE: ("stage", "stages"),
@@ -49,7 +53,7 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
     if not drawn and not source and output is not None:
         raise UsageError("-o is for drawings and for --source: add one of them")
     if drawn:
-        format = check_format(format, output)
+        format = HTML if _is_page(format, output) else check_format(format, output)
     with _compiled(target) as graphs:
         if not drawn and not source:
             show("\n\n".join(map(_described, graphs)))
@@ -60,9 +64,24 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
             raise UsageError(f"{target} has {len(graphs)} pipelines ({names}): choose one, as in {example}")
         (graph,) = graphs
         if format is not None:
-            _deliver(render(graph.graph, format), format, graph.name, output)
+            drawing = _page(graph) if format == HTML else render(graph.graph, format)
+            _deliver(drawing, format, graph.name, output)
         else:
             _deliver(graph.source.encode(), "py", graph.name, output or "-")
+
+
+def _is_page(format: str | None, output: str | None) -> bool:
+    """Whether a page is asked for, by its name or by that of the file."""
+    return format == HTML or (format is None and output is not None and Path(output).suffix.lower() == f".{HTML}")
+
+
+def _page(graph: CompiledGraph) -> bytes:
+    """The drawing as a page of its own: as a notebook shows it, with a table where `dot` is missing."""
+    name = escape(graph.name)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name}</title>\n</head>\n'
+        f"<body>\n{graph._repr_html_()}\n</body>\n</html>\n"
+    ).encode(errors="xmlcharrefreplace")
 
 
 def _deliver(data: bytes, format: str, name: str, output: str | None) -> None:
@@ -71,8 +90,7 @@ def _deliver(data: bytes, format: str, name: str, output: str | None) -> None:
     if output is None or output == "-":
         show(data, end=False)
         return
-    write(data, output)
-    click.echo(f"wrote {output}", err=True)
+    write_file(data, output)
 
 
 @contextmanager

@@ -41,10 +41,15 @@ def examine_all(text: str | None, *, store: str | None, replay: bool, as_json: b
         show_json([finding._asdict() for finding in found])
     else:
         for finding in found:
-            show(f"{finding.severity.value}: {finding.file}: {finding.what}\n  {finding.remedy}")
+            show(f"{finding.severity.value}: {finding.file}: {_what(finding)}\n  {finding.remedy}")
         if not found:
             show(f"no problems found in {folder}")
     return DAMAGED if any(finding.severity is Severity.ERROR for finding in found) else 0
+
+
+def _what(finding: Finding) -> str:
+    """What is wrong, without the file that is named already, and without the advice to call `doctor`."""
+    return finding.what.removeprefix(f"{finding.file} is ").partition("; `metta-sweep doctor`")[0]
 
 
 def examine_place(
@@ -70,7 +75,7 @@ def examine_place(
     """
     options, others = split_options(overrides)
     if others:
-        raise UsageError(f"--set {others[0]}: doctor takes options of an executor, such as --set {PREFIX}spool=DIR")
+        raise UsageError(f"{others[0]}: doctor takes options of an executor, such as {PREFIX}spool=DIR")
     if replay:
         raise UsageError("--replay is for runs and stores, not for --executor")
     choice = choice_of(name, options)

@@ -1,4 +1,4 @@
-"""`--executor NAME --set executor.option=value`: from the command line to an open executor, and what it would be given.
+"""`--executor NAME executor.option=value`: from the command line to an open executor, and what it would be given.
 
 Options are recorded with the other settings of a run, so that `metta-sweep resume` has the same executor again.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from metta.sweep.cli.overrides import parse, split_overrides
+from metta.sweep.cli.overrides import parse, resolved, split_overrides
 from metta.sweep.cli.targets import ExperimentTarget, PipelineTarget, Target
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from metta.sweep.executors.objective import Objective
 
 PREFIX: Final = "executor."
-"""Begins the options of the executor among the settings of `--set`."""
+"""Begins the options of the executor among the settings."""
 
 _COLLECTING: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
@@ -74,7 +73,7 @@ def choice_of(name: str | None, options: Sequence[str]) -> ExecutorChoice | None
     texts = split_overrides(options)
     if name is None:
         for path in texts:
-            raise UsageError(f"--set {path}={texts[path]}: this is an option of an executor: add --executor NAME")
+            raise UsageError(f"{path}={texts[path]}: this is an option of an executor: add --executor NAME")
         return None
     from metta.sweep.executors.registry import EXECUTORS
 
@@ -83,16 +82,16 @@ def choice_of(name: str | None, options: Sequence[str]) -> ExecutorChoice | None
     parameters = inspect.signature(make).parameters
     named = [each for each, parameter in parameters.items() if parameter.kind not in _COLLECTING]
     takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
-    hints = _hints(make)
+    hints = resolved(cast("Any", make).__init__ if isinstance(make, type) else make)
     found = {}
     for path, text in texts.items():
         option = path.removeprefix(PREFIX)
         if option not in named and (not takes_any or "." in option):
-            raise UsageError(f"--set {path}={text}: {called} has no option {option!r}: {_near(option, named)}")
+            raise UsageError(f"{path}={text}: {called} has no option {option!r}: {_near(option, named)}")
         found[option] = parse(path, text, hints.get(option))
     missing = [each for each in named if parameters[each].default is Parameter.empty and each not in found]
     if missing:
-        settings = " ".join(f"--set {PREFIX}{each}=..." for each in missing)
+        settings = " ".join(f"{PREFIX}{each}=..." for each in missing)
         raise UsageError(f"--executor {name}: {called} needs {', '.join(missing)}: add {settings}")
     return ExecutorChoice(name, make, found)
 
@@ -100,20 +99,9 @@ def choice_of(name: str | None, options: Sequence[str]) -> ExecutorChoice | None
 def _near(option: str, named: Sequence[str]) -> str:
     head = option.partition(".")[0]
     if head != option and head in named:
-        return f"it is one value, such as --set {PREFIX}{head}='{{\"{option.partition('.')[2]}\": ...}}'"
+        return f"it is one value, such as {PREFIX}{head}='{{\"{option.partition('.')[2]}\": ...}}'"
     near = nearest(option, list(named))
     return f"did you mean {near!r}?" if near else f"it takes {', '.join(named) or 'none'}"
-
-
-def _hints(make: Callable[..., Any]) -> Mapping[str, Any]:
-    """The declared types of the parameters; without those whose names are there for type checkers only."""
-    function: Any = cast("Any", make).__init__ if isinstance(make, type) else make
-    found = {}
-    for name, annotation in getattr(function, "__annotations__", {}).items():
-        with suppress(NameError, TypeError, AttributeError, SyntaxError):
-            one = SimpleNamespace(__annotations__={name: annotation})
-            found.update(get_type_hints(one, getattr(function, "__globals__", {})))
-    return found
 
 
 @contextmanager

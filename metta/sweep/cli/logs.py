@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from metta.sweep.cli.output import show
+from metta.sweep.cli.shown import show_json
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.store.files import inside, storage_errors
@@ -24,12 +27,13 @@ POLL: Final = 0.5
 PIECE: Final = 1 << 16
 
 
-def tell_logs(text: str, *, store: str | None, follow: bool) -> None:
+def tell_logs(text: str, *, store: str | None, follow: bool, as_json: bool = False) -> None:
     """Write the logs to standard output.
 
     Args:
         text: RUN, RUN/TRIAL or RUN/STAGE[/...].
         follow: go on until the run has ended.
+        as_json: as one document; with `follow` as one per line, each with the next piece of a log.
 
     Raises:
         UsageError: there is no such run, or no such part of it.
@@ -39,16 +43,22 @@ def tell_logs(text: str, *, store: str | None, follow: bool) -> None:
     logs = logs_of(info.folder, path)
     if not logs and not follow:
         raise UsageError(_nothing(info, path))
-    reading = _Reading(info.folder)
+    tell: _Tell = _as_text(titled=len(logs) > 1 or not path)
+    collected: dict[str, str] = {}
+    if as_json:
+        tell = _as_lines() if follow else _into(collected)
+    reading = _Reading(info.folder, tell)
     for log in logs:
-        reading.tell(log, titled=len(logs) > 1 or not path)
+        reading.read(log)
     while follow:
         is_live = read_info(info.folder).status is RunStatus.RUNNING
         for log in logs_of(info.folder, path):
-            reading.tell(log, titled=not path)
+            reading.read(log)
         if not is_live:
             return
         time.sleep(POLL)
+    if as_json:
+        show_json([{"log": name, "text": told} for name, told in collected.items()])
 
 
 def _found(store: Store, text: str) -> tuple[RunInfo, list[str]]:
@@ -66,7 +76,7 @@ def logs_of(run: Path, path: Sequence[str] = ()) -> list[Path]:
     Args:
         path: the number of a trial ("7", "trial-7"), or a stage and what is inside of it ("attempt-2", for one).
     """
-    found = [log for name in ("trials", "stages", "children") for log in (run / name).rglob(LOG)]
+    found = [log for name in ("driver", "trials", "stages", "children") for log in (run / name).rglob(LOG)]
     kept = [log for log in found if not log.is_symlink() and log.resolve().is_relative_to(run.resolve())]
     return sorted((log for log in kept if _is_named(log.relative_to(run), path)), key=_order)
 
@@ -102,31 +112,76 @@ def _nothing(info: RunInfo, path: Sequence[str]) -> str:
     return f"run {info.id} has no log of {'/'.join(path)}: {hint}"
 
 
+_Tell: TypeAlias = Callable[[str, bytes], None]
+"""Hears the next piece of a log: the folder of the log in that of the run, and what stands in it."""
+
+
+def _as_text(*, titled: bool) -> _Tell:
+    last = ""
+
+    def tell(log: str, piece: bytes) -> None:
+        nonlocal last
+        if titled and log != last:
+            show(f"==> {log} <==")
+            last = log
+        show(piece, end=False)
+
+    return tell
+
+
+def _as_lines() -> _Tell:
+    decoded = _Decoding()
+    return lambda log, piece: show(json.dumps({"log": log, "text": decoded(log, piece)}))
+
+
+def _into(collected: dict[str, str]) -> _Tell:
+    decoded = _Decoding()
+
+    def tell(log: str, piece: bytes) -> None:
+        collected[log] = collected.get(log, "") + decoded(log, piece)
+
+    return tell
+
+
+class _Decoding:
+    """Texts from pieces of logs; a character may be cut in two."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+
+    def __call__(self, log: str, piece: bytes) -> str:
+        decoder = self._decoders.setdefault(log, codecs.getincrementaldecoder("utf-8")("replace"))
+        return decoder.decode(piece)
+
+
 class _Reading:
-    """Remembers how much of each log was shown."""
+    """Remembers how much of each log was told.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        run: the folder of the run.
+        tell: hears what is new.
+    """
+
+    def __init__(self, run: Path, tell: _Tell) -> None:
         self._run = run
+        self._tell = tell
         self._places: dict[Path, int] = {}
-        self._last: Path | None = None
 
-    def tell(self, log: Path, *, titled: bool) -> None:
-        """Show what is new in it."""
+    def read(self, log: Path) -> None:
+        """Tell what is new in it."""
         if log not in self._places:
             older = log.with_name(OLDER)
             if older.is_file() and not older.is_symlink():
-                self._copy(older, 0, log if titled else None)
-        self._places[log] = self._copy(log, self._places.get(log, 0), log if titled else None)
+                self._copy(older, 0)
+        self._places[log] = self._copy(log, self._places.get(log, 0))
 
-    def _copy(self, file: Path, start: int, title: Path | None) -> int:
+    def _copy(self, file: Path, start: int) -> int:
+        name = str(file.parent.relative_to(self._run))
         file = inside(self._run, str(file.relative_to(self._run)))
         with storage_errors(file, "read"), open(file, "rb") as opened:
             if opened.seek(0, 2) < start:
                 start = 0  # it was full, and a new one was begun
             opened.seek(start)
             while piece := opened.read(PIECE):
-                if title is not None and self._last != title:
-                    show(f"==> {title.parent.relative_to(self._run)} <==")
-                    self._last = title
-                show(piece, end=False)
+                self._tell(name, piece)
             return opened.tell()

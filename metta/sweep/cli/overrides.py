@@ -1,14 +1,18 @@
-"""`--set a.b=value`: from texts of the command line to values of the declared types. Pure."""
+"""Settings, `a.b=value`: from texts of the command line to values of the declared types. Pure."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from metta.sweep.contracts.assignable import describe
 from metta.sweep.contracts.diagnostics import nearest
@@ -53,7 +57,7 @@ def split_overrides(texts: Iterable[str]) -> dict[str, str]:
         path, sign, value = text.partition("=")
         path = path.strip()
         if not sign or not all(part.isidentifier() for part in path.split(".")):
-            raise UsageError(f"--set {text}: expected name=value, such as --set optimizer.seed=7")
+            raise UsageError(f"{text}: expected name=value, such as optimizer.seed=7")
         found.pop(path, None)
         found[path] = value
     return found
@@ -75,9 +79,9 @@ def parse(path: str, text: str, tp: Any) -> Any:
         value = _parsed(text, tp)
     except _Unfit as error:
         hint = f" ({error.hint})" if error.hint else ""
-        raise UsageError(f"--set {path}={text}: expected {_shown(tp)}, found {text!r}{hint}") from None
+        raise UsageError(f"{path}={text}: expected {_shown(tp)}, found {text!r}{hint}") from None
     if tp is not None and (wrong := check_value(value, tp, deep=True, path=path)) is not None:
-        raise UsageError(f"--set {path}={text}: {wrong}")
+        raise UsageError(f"{path}={text}: {wrong}")
     return value
 
 
@@ -246,20 +250,30 @@ def _of_record(text: str, tp: Any) -> Any:
         raise _Unfit(" ".join(str(error).split())[:200]) from None
 
 
+def resolved(holder: Any, *names: str) -> dict[str, Any]:
+    """The types that a class or function declares; without those whose names are there for type checkers only.
+
+    Args:
+        names: of attributes or parameters; none for all.
+    """
+    namespace = vars(sys.modules.get(getattr(holder, "__module__", ""), types))
+    found: dict[str, Any] = {}
+    for name, annotation in inspect.get_annotations(holder).items():
+        if not names or name in names:
+            with suppress(NameError, TypeError, AttributeError, SyntaxError):
+                one = SimpleNamespace(__annotations__={name: annotation})
+                found.update(get_type_hints(one, getattr(holder, "__globals__", namespace)))
+    return found
+
+
 def type_of_attribute(owner: object, name: str) -> Any:
     """The declared type of an attribute: in its class, or of the parameter of `__init__` that has its name; else that
     of its value, where it is a plain one; None where nothing says.
     """
-    from typing import get_type_hints
-
     cls = type(owner)
-    for holder in (cls, cls.__init__):
-        try:
-            hints = get_type_hints(holder)
-        except Exception:  # an annotation of another name that is imported for type checkers only
-            continue
-        if name in hints:
-            return hints[name]
+    for holder in (*cls.__mro__, cls.__init__):
+        if name in (found := resolved(holder, name)):
+            return found[name]
     value = getattr(owner, name, None)
     if type(value) is int:
         return int | float  # `rate = 1` was not meant to exclude 0.5

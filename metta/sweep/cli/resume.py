@@ -6,23 +6,28 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from metta.sweep.cli.executors import PREFIX, choice_of, on_executor, split_options
+from metta.sweep.cli.opening import SWEEP, sound
 from metta.sweep.cli.origin import Origin, read_origin, recorded_file
 from metta.sweep.cli.run import is_sweep
-from metta.sweep.cli.running import Wish, drive
+from metta.sweep.cli.running import drive
 from metta.sweep.cli.targets import chosen, target_of
+from metta.sweep.cli.told import Wish
 from metta.sweep.compiler.load import split_spec
-from metta.sweep.errors import DamagedError, UsageError
+from metta.sweep.errors import UsageError
 from metta.sweep.runtime.history import History
 from metta.sweep.store.manifest import MANIFEST_FILE
 from metta.sweep.store.nested import top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus, read_json
 from metta.sweep.store.runs import Store
 
-SWEEP = "sweep"
+if TYPE_CHECKING:
+    from metta.sweep.cli.detach import Began
+
 PIPELINE = "pipeline"
 
 
@@ -37,11 +42,13 @@ def resume_run(
     retry_failed: bool,
     allow_changed: bool,
     as_json: bool,
+    began: Began | None = None,
 ) -> int:
     """Do what the command asks; the exit code.
 
     Args:
         executor: where to go on; None: where it was.
+        began: is told which run it is as soon as it goes on.
 
     Raises:
         UsageError: there is no such run, or nothing says what to run.
@@ -49,9 +56,7 @@ def resume_run(
             drives it.
         DamagedError: the run is damaged.
     """
-    info = Store.at(store).find(text)
-    if info.status is RunStatus.DAMAGED:
-        raise DamagedError(f"{info.problem}: `metta-sweep doctor {info.folder}` says more", path=str(info.folder))
+    info = sound(Store.at(store).find(text))
     place = _store_of(info)
     if info.kind == PIPELINE and (budget is not None or retry_failed):
         raise UsageError(f"run {info.id} is a pipeline's: --budget and --retry-failed are for sweeps")
@@ -70,7 +75,7 @@ def resume_run(
     given = [*(origin.overrides if origin is not None else ()), *overrides]
     executor = executor or (origin.executor if origin is not None else None)
     shown = "" if executor is None else f" --executor {shlex.quote(executor)}"
-    shown += "".join(f" --set {shlex.quote(each)}" for each in given)
+    shown += "".join(f" {shlex.quote(each)}" for each in given)
     click.echo(f"going on with {info.id} from {spec}{shown}", err=True)
     stored = _stored_inputs(info)
     _check_withheld(origin, stored, overrides, info)
@@ -90,6 +95,7 @@ def resume_run(
             allow_changed=allow_changed,
             retry_failed=retry_failed,
             as_json=as_json,
+            began=began,
         )
         with on_executor(target, choice) as placed:
             return drive(placed, wish)
@@ -122,7 +128,7 @@ def _check_withheld(origin: Origin | None, stored: set[str], overrides: Sequence
     known = _names(overrides) | stored
     missing = [name for name in (origin.withheld if origin is not None else ()) if name not in known]
     if missing:
-        settings = " ".join(f"--set {shlex.quote(name)}=..." for name in missing)
+        settings = " ".join(f"{shlex.quote(name)}=..." for name in missing)
         raise UsageError(f"secrets are not kept: give run {info.id} {settings} again")
 
 

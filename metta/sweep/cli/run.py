@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from metta.sweep.cli.executors import choice_of, described_jobs, on_executor, split_options
 from metta.sweep.cli.origin import Origin
 from metta.sweep.cli.output import show
-from metta.sweep.cli.running import Wish, drive
+from metta.sweep.cli.running import drive
 from metta.sweep.cli.shown import show_json
 from metta.sweep.cli.targets import ExperimentTarget, PipelineTarget, Target, chosen, target_of
+from metta.sweep.cli.told import Wish
 from metta.sweep.compiler.load import split_spec
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.base import Experiment
 from metta.sweep.experiments.sweep import SweepExperiment
 from metta.sweep.store.runs import Store
+
+if TYPE_CHECKING:
+    from metta.sweep.cli.detach import Began
 
 
 def store_of(text: str | None) -> Store | None:
@@ -33,11 +38,13 @@ def run_file(
     dry_run: bool,
     as_json: bool,
     fail_fast: bool | None,
+    began: Began | None = None,
 ) -> int:
     """Do what the command asks; the exit code.
 
     Args:
         fail_fast: None where neither that nor the opposite was asked for.
+        began: is told which run it is as soon as that is there.
 
     Raises:
         MettaSweepError: nothing was run.
@@ -51,13 +58,22 @@ def run_file(
             raise UsageError("--fail-fast and --keep-going are for sweeps: a stage that fails ends its pipeline")
         if budget is not None and not is_sweep(target):
             raise UsageError("--budget is for sweeps: this is none")
+        if began is not None and isinstance(target, ExperimentTarget) and not _is_kept(target):
+            raise UsageError(f"--detach is for runs that are kept: {target.name}.run() takes no store=, start it here")
         place = store_of(store)
         if dry_run:
             with on_executor(target, choice, checked=False) as placed:
                 _tell_plan(placed, place, budget, as_json)
             return 0
         origin = Origin.of(file, found.name, tuple(overrides), executor)
-        wish = Wish(place, None if place is None else origin, budget, fail_fast=bool(fail_fast), as_json=as_json)
+        wish = Wish(
+            place,
+            None if place is None else origin,
+            budget,
+            fail_fast=bool(fail_fast),
+            as_json=as_json,
+            began=began,
+        )
         with on_executor(target, choice) as placed:
             return drive(placed, wish)
 
@@ -65,6 +81,10 @@ def run_file(
 def is_sweep(target: Target) -> bool:
     """Whether it has trials and a budget of them."""
     return isinstance(target, ExperimentTarget) and isinstance(target.experiment, SweepExperiment)
+
+
+def _is_kept(target: ExperimentTarget) -> bool:
+    return "store" in signature(target.experiment.run).parameters
 
 
 def _tell_plan(target: Target, store: Store | None, budget: int | None, as_json: bool) -> None:

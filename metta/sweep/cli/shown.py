@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,12 +15,15 @@ import click
 
 from metta.sweep.cli.output import show
 from metta.sweep.contracts.records import record_fields_of_value
+from metta.sweep.errors import UsageError
 from metta.sweep.pipeline.context import Context
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _FRAME: Final = re.compile(r'^\s*(?:[|+-]\s*)*File "([^"\n]*)"')
 _LONGEST: Final = 200
 _DEEPEST: Final = 20
+SHARE: Final = 16
+"""Columns of the terminal that a cell of a sheet may have, however many there are."""
 
 
 def show_json(data: object) -> None:
@@ -29,6 +33,17 @@ def show_json(data: object) -> None:
         UsageError: standard output cannot be written.
     """
     show(json.dumps(jsonable(data), indent=2, allow_nan=False))
+
+
+def format_of(format: str | None, as_json: bool) -> str | None:
+    """The format that `--format` and `--json` ask for; None where neither does.
+
+    Raises:
+        UsageError: they contradict one another.
+    """
+    if as_json and format not in (None, "json"):
+        raise UsageError(f"--json is --format json, and excludes --format {format}: choose one")
+    return "json" if as_json else format
 
 
 def jsonable(value: object, depth: int = 0) -> Any:
@@ -144,6 +159,47 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, each as wide as its widest cell; the last is not padded."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return "\n".join(_row(row, widths) for row in (head, *rows))
+
+
+def sheet(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lines with a label and a cell for each column, in blocks of as many columns as fit beside one another.
+
+    Args:
+        rows: each a label, then the cells; of the same length.
+        width: of the terminal, in columns; what is too long for its share is cut.
+    """
+    from metta.sweep.report.text import cells, shorten
+
+    number = max(len(rows[0]) - 1, 1)
+    labels = [shorten(row[0], max(width // 3, 8)) for row in rows]
+    room = width - max(map(cells, labels))
+    most = max(room // number - 2, min(SHARE, room - 2), 1)
+    columns = [[shorten(row[index + 1], most) for row in rows] for index in range(len(rows[0]) - 1)]
+    blocks: list[list[list[str]]] = []
+    used = 0
+    for column in columns:
+        wide = 2 + max(map(cells, column))
+        if not blocks or used + wide > room:
+            blocks.append([labels])
+            used = 0
+        blocks[-1].append(column)
+        used += wide
+    lines: list[str] = []
+    for block in blocks:
+        widths = [max(map(cells, column)) for column in block]
+        told = [
+            "  ".join(cell + " " * (wide - cells(cell)) for cell, wide in zip(row, widths, strict=True))
+            for row in zip(*block, strict=True)
+        ]
+        lines += [*([""] if lines else []), *(line.rstrip() for line in told)]
+    return lines
+
+
+def terminal_width() -> int:
+    """Columns of standard output; 80 where it is no terminal, and at most 120."""
+    from shutil import get_terminal_size
+
+    return min(get_terminal_size((80, 24)).columns, 120) if sys.stdout.isatty() else 80
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

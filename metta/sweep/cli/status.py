@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-import click
-
+from metta.sweep.cli.opening import sound
 from metta.sweep.cli.origin import read_origin
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import duration, jsonable, show_json, table, user_traceback
 from metta.sweep.cli.sweep_text import status_json, status_lines
-from metta.sweep.errors import DamagedError, StorageError
+from metta.sweep.cli.watching import watch_run
+from metta.sweep.errors import StorageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
 from metta.sweep.experiments.tree.drawing import to_text
 from metta.sweep.experiments.tree.run_tree import RunTree, run_tree
 from metta.sweep.report.live import shorten
 from metta.sweep.report.pipeline_status import PipelineStatus, StageState, pipeline_status
+from metta.sweep.report.region import can_redraw
 from metta.sweep.store.lock import holder
 from metta.sweep.store.nested import child_runs, top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus
@@ -39,18 +40,19 @@ def tell_status(text: str, *, store: str | None, watch: bool, as_json: bool) -> 
         DamagedError: the run is damaged.
     """
     place = Store.at(store)
+    if watch and not as_json and can_redraw(sys.stdout):
+        watch_run(sound(place.find(text)).folder, sys.stdout)
+        watch = False
     seq = -1
     below: RunTree | None = None
     while True:
-        info = place.find(text)
-        if info.status is RunStatus.DAMAGED:
-            raise DamagedError(f"{info.problem}: `metta-sweep doctor {info.folder}` says more", path=str(info.folder))
+        info = sound(place.find(text))
         before, below = below, _tree(info, below)
         with Run.open(info.folder, write=False) as run:
             now = run.journal.last_seq
             if now != seq or below != before:
                 seq = now
-                _tell(run, below, as_json=as_json, clear=watch)
+                _tell(run, below, as_json=as_json)
         if not watch or info.status is not RunStatus.RUNNING:
             return
         time.sleep(WATCH_SECONDS)
@@ -65,12 +67,10 @@ def _tree(info: RunInfo, known: RunTree | None) -> RunTree | None:
     return run_tree(info.folder, known=known) if has_children else None
 
 
-def _tell(run: Run, below: RunTree | None, *, as_json: bool, clear: bool) -> None:
+def _tell(run: Run, below: RunTree | None, *, as_json: bool) -> None:
     if as_json:
         show_json(run_json(run, below))
         return
-    if clear and sys.stdout.isatty():
-        click.clear()
     show("\n".join(run_lines(run, below)))
 
 

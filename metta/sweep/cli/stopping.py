@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
+from metta.sweep.report.region import erasure
+
 INTERRUPTED: Final = 130
 GRACE: Final = 8.0
 """Seconds that a run may take to stop; then the process ends all the same. What is committed is on disk by then."""
@@ -48,7 +50,7 @@ class _Handler:
         self._timer = threading.Timer(GRACE, _end, [f"ended: it did not stop within {GRACE:g} s"])
         self._timer.daemon = True
         self._timer.start()
-        os.write(2, b"\nstopping; press Ctrl-C again to end at once\n")
+        os.write(2, erasure() + b"\nstopping; press Ctrl-C again to end at once\n")
         raise KeyboardInterrupt
 
     def disarm(self) -> None:
@@ -62,5 +64,5 @@ def _end(why: str) -> None:
             stream.flush()
         except (OSError, ValueError, RuntimeError):  # RuntimeError: the main thread is just writing
             continue
-    os.write(2, f"{why}; `metta-sweep ls` shows the run, it can be resumed\n".encode())
+    os.write(2, erasure() + f"{why}; `metta-sweep ls` shows the run, it can be resumed\n".encode())
     os._exit(INTERRUPTED)

@@ -20,7 +20,7 @@ from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.runtime.compiled import CompiledGraph, compile_pipeline
 
 VALUE = "value"
-"""What `--set` calls the one input of a `Pipeline(T)`."""
+"""What settings call the one input of a `Pipeline(T)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PipelineTarget:
     Attributes:
         graph: what runs.
         name: of its runs.
-        args, inputs: what it is called with, as far as `--set` gives it.
+        args, inputs: what it is called with, as far as settings give it.
     """
 
     graph: CompiledGraph[Any, Any]
@@ -143,13 +143,13 @@ def _pipeline(graph: CompiledGraph[Any, Any], name: str, texts: Mapping[str, str
         if path not in declared:
             near = nearest(path, list(declared))
             hint = f'did you mean "{near}"?' if near else f"it takes {', '.join(declared) or 'none'}"
-            raise UsageError(f'--set {path}={texts[path]}: {name} has no input "{path}": {hint}')
+            raise UsageError(f'{path}={texts[path]}: {name} has no input "{path}": {hint}')
     inputs = {path: parse(path, text, declared[path]) for path, text in texts.items()}
     contract = graph.graph.inputs.contract
     is_positional = isinstance(contract, Positional)
     required = [VALUE] if isinstance(contract, Positional) else list(contract.fields)
     if needs_inputs and (missing := [path for path in required if path not in inputs]):
-        raise UsageError(f"{name} needs {', '.join(missing)}: add {' '.join(f'--set {path}=...' for path in missing)}")
+        raise UsageError(f"{name} needs {', '.join(missing)}: add {' '.join(f'{path}=...' for path in missing)}")
     if is_positional:
         return PipelineTarget(graph, name, tuple(inputs.values()), {})
     return PipelineTarget(graph, name, (), inputs)
@@ -171,13 +171,8 @@ def with_parameters(experiment: Experiment[Any], texts: Mapping[str, str]) -> Ex
     """
     if not texts:
         return experiment
-    try:
-        experiment.check_params(texts)
-        return experiment.with_params({path: _parameter(experiment, path, text) for path, text in texts.items()})
-    except UsageError as error:
-        if str(error).startswith("--set"):
-            raise
-        raise UsageError(f"--set: {error}") from None
+    experiment.check_params(texts)
+    return experiment.with_params({path: _parameter(experiment, path, text) for path, text in texts.items()})
 
 
 def _parameter(owner: object, path: str, text: str) -> Any:

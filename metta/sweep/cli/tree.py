@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
-from metta.sweep.cli.output import show
-from metta.sweep.compiler.render import write
+from metta.sweep.cli.output import show, write_file
 from metta.sweep.experiments.tree.drawing import TEXT_FORMATS, checked_format, file_name, render
 from metta.sweep.experiments.tree.run_tree import run_tree
 from metta.sweep.store.runs import Store
@@ -30,5 +27,4 @@ def show_tree(text: str, *, store: str | None, format: str | None, output: str |
     if output is None or output == STDOUT:
         show(render(tree, format), end=False)
         return
-    write(render(tree, format), output)
-    click.echo(f"wrote {output}", err=True)
+    write_file(render(tree, format), output)

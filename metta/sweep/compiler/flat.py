@@ -14,7 +14,7 @@ Where the tree of regions has a loop, a conditional or a parallel step, the flat
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metta.sweep.compiler.graph import Graph, Node, NodeKind, Region
@@ -83,8 +83,40 @@ class Cluster:
     global_hooks: tuple[str, ...] = ()
 
 
+class FlatNode(NamedTuple):
+    """A node of the flat view, see `flatten`."""
+
+    kind: str
+    name: str
+    hooks: tuple[str, ...]
+    clusters: tuple[str, ...]
+    node: Node | None
+
+
+class FlatEdge(NamedTuple):
+    """An edge of the flat view, see `flatten`."""
+
+    kind: str
+    label: str
+    carries: Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The flat view in plain mappings, all of them in the order of the steps; edges by source and target."""
+
+    nodes: dict[str, FlatNode] = field(default_factory=dict)
+    edges: dict[tuple[str, str], FlatEdge] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+
+
+def flat_of(graph: Graph) -> Flat:
+    """The flat view, in time linear in the number of steps; without networkx, which takes a while to import."""
+    return _Flattener(graph).run()
+
+
 def flatten(graph: Graph) -> networkx.DiGraph[str]:
-    """The flat view, in time linear in the number of steps.
+    """The flat view for networkx.
 
     Returns:
         A graph whose `graph` attributes are `name` and `clusters` (id -> Cluster).
@@ -93,7 +125,15 @@ def flatten(graph: Graph) -> networkx.DiGraph[str]:
         Edges: `kind` ("flow", "then", "otherwise", "arm", "body", "back" or "exit"), `label` (the arm's name, or ""),
         `contract` (as text) and `carries` (the same as a Contract).
     """
-    return _Flattener(graph).run()
+    import networkx
+
+    flat = flat_of(graph)
+    made: networkx.DiGraph[str] = networkx.DiGraph(name=graph.name, clusters=flat.clusters)
+    for key, node in flat.nodes.items():
+        made.add_node(key, **node._asdict())
+    for (source, target), edge in flat.edges.items():
+        made.add_edge(source, target, **edge._asdict(), contract=str(edge.carries))
+    return made
 
 
 def contract_of(names: Iterable[str], state: State[Any]) -> Contract:
@@ -145,15 +185,12 @@ class _Flattener:
     """Walks the regions in order; `_exit` is the one edge that leads on (None behind a loop without an end)."""
 
     def __init__(self, graph: Graph) -> None:
-        import networkx
-
         self._source = graph
-        self._clusters: dict[str, Cluster] = {}
-        self._flat: networkx.DiGraph[str] = networkx.DiGraph(name=graph.name, clusters=self._clusters)
+        self._flat = Flat()
         self._exit: _Exit | None = None
         self._path: tuple[str, ...] = ()
 
-    def run(self) -> networkx.DiGraph[str]:
+    def run(self) -> Flat:
         self._add(INPUT, "input", None)
         self._exit = _Exit(INPUT, carries=inputs_of(self._source))
         self._region(self._source.body)
@@ -163,19 +200,18 @@ class _Flattener:
     def _add(self, key: str, kind: str, node: Node | None, hooks: tuple[str, ...] = ()) -> None:
         """A node, and the edge that was waiting for it."""
         name = key if node is None else node.name
-        self._flat.add_node(key, kind=kind, name=name, hooks=hooks, clusters=self._path, node=node)
+        self._flat.nodes[key] = FlatNode(kind, name, hooks, self._path, node)
         if self._exit is not None:
             self._edge(self._exit, key)
         self._exit = _Exit(key)
 
     def _edge(self, leaving: _Exit, target: str) -> None:
-        source, kind, label, carries = leaving
-        self._flat.add_edge(source, target, kind=kind, label=label, contract=str(carries), carries=carries)
+        self._flat.edges[leaving.source, target] = FlatEdge(leaving.kind, leaving.label, leaving.carries)
 
     def _enter(self, key: str, kind: str, name: str, node: Node, block: Block | None = None) -> None:
         hooks = () if block is None else tuple(dict.fromkeys(name for added in block.global_hooks for name in added))
         parent = self._path[-1] if self._path else ""
-        self._clusters[key] = Cluster(key, kind, name, parent, node, hooks)
+        self._flat.clusters[key] = Cluster(key, kind, name, parent, node, hooks)
         self._path = (*self._path, key)
 
     def _leave(self) -> None:

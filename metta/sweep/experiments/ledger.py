@@ -255,7 +255,8 @@ class Ledger:
         if not attempt.grant.charged:
             self._spend(resource=again)
         until, resumed = trial.resource or None, attempt.grant.resumed
-        self.tell(TrialStarted(self.now, number, trial.params, trial.step, until, resumed))
+        attempts = self.attempts[number]
+        self.tell(TrialStarted(self.now, number, trial.params, trial.step, until, resumed, attempts, trial.parent))
 
     def saved(self, number: int, state: SavedState) -> None:
         """A state of the trial is safe on disk, and so is the report of its step."""
@@ -289,7 +290,7 @@ class Ledger:
         trial.score = score
         self._book_cost(trial, attempt, report.metrics)
         self._note_best(trial)
-        self.tell(TrialReported(self.now, number, report.step, score))
+        self.tell(TrialReported(self.now, number, report.step, score, report.metrics))
         verdict = self._verdict(trial, report)
         if verdict.milestone is not None:
             trial.resource = verdict.milestone
@@ -616,7 +617,7 @@ def trial_ended(trial: Trial, now: float) -> TrialEnded:
     """The event that tells of a trial's end."""
     failure = trial.failure
     reason, message = (None, "") if failure is None else (failure.reason.value, failure.message)
-    return TrialEnded(now, trial.id, trial.state.value, trial.step, trial.score, reason, message)
+    return TrialEnded(now, trial.id, trial.state.value, trial.step, trial.score, reason, message, trial.cost)
 
 
 def told_again(ledger: Ledger) -> Iterator[SweepEvent]:
@@ -625,7 +626,8 @@ def told_again(ledger: Ledger) -> Iterator[SweepEvent]:
     for trial in ledger.trials:
         if trial.id in not_begun:
             continue
-        yield TrialStarted(ledger.now, trial.id, trial.params, 0, trial.resource or None, False)
+        until, attempts = trial.resource or None, ledger.attempts[trial.id]
+        yield TrialStarted(ledger.now, trial.id, trial.params, 0, until, False, attempts, trial.parent)
         if trial.step:
             yield TrialReported(ledger.now, trial.id, trial.step, trial.score)
         if trial.state.is_finished:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.errors import MissingExtraError, RunError, UsageError
-from metta.sweep.experiments.importance import shares
 from metta.sweep.experiments.run import OwnRun
-from metta.sweep.goal import Objectives, fronts, ranked
+from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Restored
+from metta.sweep.report.importance import shares
 from metta.sweep.report.live import clock, goal_text, number_text, shorten, trials_text, value_text
+from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial, TrialState
+from metta.sweep.store.run import RunStatus
+from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,7 +112,7 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
 
         With several objectives the score ranks by front of non-domination, then by crowding distance.
         """
-        return _ranking(self._record)
+        return ranking(self._record.trials, self._record.objectives)
 
     @property
     def pareto_front(self) -> tuple[Trial, ...]:
@@ -118,30 +120,22 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
 
         In the order of their numbers. With one objective it is the best trial, and those that are just as good.
         """
-        return _pareto_front(self._record)
+        return pareto_front(self._record.trials, self._record.objectives)
 
     def snapshot(self) -> SweepSnapshot:
         """The sweep as the figures take it; with a store also when which attempt ran where."""
         from metta.sweep.experiments.sweep_reading import snapshot_in
-        from metta.sweep.store.run import RunStatus
 
         record = self._record
         if record.folder is not None and record.run_id is not None:
             return snapshot_in(record.folder)
-        return SweepSnapshot(
-            run_id=None,
-            name=record.name,
-            status=RunStatus.COMPLETED.value,
-            objectives=record.objectives,
-            trials=record.trials,
-            seconds=record.seconds,
-            ended=record.ended,
-        )
+        return _remembered(record)
 
     def importance(self) -> dict[str, float]:
         """How much each parameter matters for a good result: path -> share, the largest first; they add up to 1.
 
-        A parameter matters as much as it alone explains of the variance of the trials' ranks (`importance.shares`).
+        A parameter matters as much as it alone explains of the variance of the trials' ranks: see
+        `report.importance.shares`.
 
         Raises:
             RunError: fewer than 8 trials have a score.
@@ -169,11 +163,11 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
             raise UsageError(
                 f"several objectives ({keys}) have no best trial: read `pareto_front`, the trials that none other beats"
             )
-        ranking = _ranking(record)
-        if not ranking:
+        best = next(iter(self.ranking), None)
+        if best is None:
             why = "; ".join(_failure_lines(record)) or f"{len(record.trials)} trials were started"
             raise RunError(f'sweep "{record.name}" has no trial with a score: {why}')
-        return ranking[0]
+        return best
 
     @property
     def best_params(self) -> Params:
@@ -184,7 +178,7 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
     def best_score(self) -> float:
         """The score of the best trial."""
         score = self.best_trial.score
-        assert isinstance(score, float)  # `_ranking` keeps trials with a score, and there is one objective
+        assert isinstance(score, float)  # `ranking` keeps trials with a score, and there is one objective
         return score
 
     @property
@@ -238,15 +232,28 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         return text.getvalue().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """The same for a notebook."""
+        """The same for a notebook, with the figures that say most: scores, what was traded, what mattered."""
         from html import escape
 
+        from metta.sweep.report.figures import history, parameter_importance, pareto
+
         record = self._record
+        snapshot = _remembered(record)  # the run's folder may be gone by now
         head, body = _table(record, 10)
         cells = "".join(f"<th>{escape(title)}</th>" for title in head)
         rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
         notes = "".join(f"<p>{escape(line)}</p>" for line in _notes(record))
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>{notes}"
+        figures = (make(snapshot) for make in (history, pareto, parameter_importance))
+        drawn = "".join(figure._repr_html_() for figure in figures if not figure.missing)
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>{notes}{drawn}"
+
+    def _repr_mimebundle_(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> dict[str, str]:
+        """For a notebook: the table with figures, and the table as text where there is no HTML."""
+        from metta.sweep.report.figures.base import chosen
+
+        return chosen({"text/html": self._repr_html_, "text/plain": self.__str__}, include, exclude)
 
     def _print(self, console: Any, top: int) -> None:
         record = self._record
@@ -255,23 +262,17 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _ranking(record: SweepRecord) -> tuple[Trial, ...]:
-    scored = [
-        trial for trial in record.trials if trial.state is not TrialState.FAILED and Result(trial.score).is_usable
-    ]
-    order: list[Trial] = []
-    for step in sorted({trial.step for trial in scored}, reverse=True):
-        losses = [(t.id, record.objectives.losses(t.score)) for t in scored if t.step == step and t.score is not None]
-        order.extend(record.trials[number] for number in ranked(losses))
-    return tuple(order)
-
-
-def _pareto_front(record: SweepRecord) -> tuple[Trial, ...]:
-    ranking = _ranking(record)
-    candidates = [trial for trial in ranking if trial.step == ranking[0].step]
-    losses = [record.objectives.losses(trial.score) for trial in candidates if trial.score is not None]
-    front = fronts(losses)[:1]
-    return tuple(sorted((candidates[index] for group in front for index in group), key=lambda trial: trial.id))
+def _remembered(record: SweepRecord) -> SweepSnapshot:
+    """The sweep as data, without its store."""
+    return SweepSnapshot(
+        run_id=record.run_id,
+        name=record.name,
+        status=RunStatus.COMPLETED.value,
+        objectives=record.objectives,
+        trials=record.trials,
+        seconds=record.seconds,
+        ended=record.ended,
+    )
 
 
 def _failures(trials: Sequence[Trial]) -> dict[FailureReason, tuple[Trial, ...]]:
@@ -297,7 +298,7 @@ def _row(trial: Trial, objectives: Objectives) -> dict[str, Any]:
 
 def _table(record: SweepRecord, top: int) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of the final table: the best trials, one column per parameter."""
-    best = _ranking(record)[:top]
+    best = ranking(record.trials, record.objectives)[:top]
     paths = list(dict.fromkeys(path for trial in best for path in trial.params))
     ends = [path.rpartition(".")[2] for path in paths]
     titles = [end if ends.count(end) == 1 else path for end, path in zip(ends, paths, strict=True)]
@@ -338,7 +339,8 @@ def _front_lines(record: SweepRecord) -> list[str]:
     """With several objectives: what they are, and how many trials nobody beats; these are the first in the table."""
     if record.objectives.is_single:
         return []
-    return [f"Pareto front ({goal_text(record.objectives)}): {trials_text(len(_pareto_front(record)))}"]
+    front = pareto_front(record.trials, record.objectives)
+    return [f"Pareto front ({goal_text(record.objectives)}): {trials_text(len(front))}"]
 
 
 def _summary(record: SweepRecord) -> str:

@@ -297,7 +297,18 @@ class Session:
     def begin(self) -> None:
         """Tell the listeners that the sweep begins, and in short what has happened in it before."""
         objectives, budget = self.ledger.objectives, self.ledger.budget
-        self._tell(SweepStarted(self._clock(), self.name, objectives, budget.trials, budget.seconds))
+        self._tell(
+            SweepStarted(
+                self._clock(),
+                self.name,
+                objectives,
+                budget.trials,
+                budget.seconds,
+                run_id=self._run_id if self._is_kept else None,
+                folder=self._checkpoints.root if self._is_kept else None,
+                resumed=bool(self.ledger.trials),
+            )
+        )
         for event in told_again(self.ledger):
             self._tell(event)
 

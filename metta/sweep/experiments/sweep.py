@@ -32,6 +32,7 @@ from metta.sweep.experiments.arguments import (
 )
 from metta.sweep.experiments.base import Experiment, Pipeline, steps_to
 from metta.sweep.experiments.budget import Budget
+from metta.sweep.experiments.callbacks import checked_callbacks, told_too
 from metta.sweep.experiments.checkpoints import Keep, checked_keep
 from metta.sweep.experiments.ledger import Ledger
 from metta.sweep.experiments.moves import Move
@@ -49,13 +50,14 @@ from metta.sweep.experiments.sweep_store import Adopt, Opened, Request, open_swe
 from metta.sweep.experiments.training import TrainingExperiment
 from metta.sweep.goal import Direction, Goal, Objectives
 from metta.sweep.optimizers.base import Optimizer
-from metta.sweep.report.events import Listener, SweepEvent
+from metta.sweep.report.events import Callback, Listener, SweepEvent
 from metta.sweep.report.live import live_view
 from metta.sweep.schedulers.base import Scheduler
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import Observation, Resources, Trial
 
 if TYPE_CHECKING:
+    from metta.sweep.compiler.graph import Graph
     from metta.sweep.runtime.compiled import CompiledGraph
     from metta.sweep.space import Distribution, SearchSpace
 
@@ -103,6 +105,10 @@ class SweepExperiment(Experiment[SweepResult]):
         budget: what `run()` takes where it is given none.
         warm_start: results of earlier sweeps, which the optimizer is told before it suggests anything. They are fitted
             into the search space: see `load_observations`.
+        callbacks: functions that hear every event of a run (report/events.py), and loggers, such as
+            `TensorBoardLogger("logs")`. Each hears them in a thread of its own, so that none stops or slows the sweep:
+            one that raises is switched off for the rest of the run, with a warning. Those of a sweep that is a trial of
+            another one hear nothing.
 
     A sweep over an experiment that `nests` (another sweep, say) runs its trials in the driver. The unit of resource of
     a sweep as a trial is one inner trial. What nested trials have used, in resource and in cost, is what the leaves
@@ -136,6 +142,7 @@ class SweepExperiment(Experiment[SweepResult]):
         resources: Resources | None = None,
         budget: int | Budget | None = None,
         warm_start: Sequence[Observation] = (),
+        callbacks: Sequence[Listener | Callback] = (),
     ) -> None:
         from metta.sweep.optimizers.bayesian import BayesianOptimizer
         from metta.sweep.schedulers import AsynchronousScheduler
@@ -169,6 +176,7 @@ class SweepExperiment(Experiment[SweepResult]):
         )
         self.budget: int | Budget | None = None if budget is None else checked_budget(budget)
         self.warm_start: tuple[Observation, ...] = checked_observations(warm_start)
+        self.callbacks: tuple[Listener | Callback, ...] = checked_callbacks(callbacks)
 
     def pipeline(self) -> Pipeline:
         """The loop of a sweep: decide, suggest, launch, wait, observe, until it is over.
@@ -231,7 +239,7 @@ class SweepExperiment(Experiment[SweepResult]):
             raise UsageError("run(resume=...) of a sweep with store=None: without a store there is nothing to resume")
         retry_failed = retry_failed or (place is not None and place.retry_failed)
         request = self._request(budget, place, resume, allow_changed, retry_failed)
-        return self._start(request, _listener(progress))
+        return self._start(request, told_too(_listener(progress), self.callbacks))
 
     def _start(self, request: Request, tell: Listener, watch: Watch | None = None) -> SweepResult:
         return SweepResult.start(self._search(self.pipeline().compile(), request, tell, watch), self.name)
@@ -347,10 +355,18 @@ class SweepExperiment(Experiment[SweepResult]):
             allow_changed=allow_changed,
             retry_failed=retry_failed,
             nested=self._is_nested,
+            drawn=self._drawn,
         )
         optimizer, _ = request.fresh(request.drawn_seed)  # what cannot be bound is an error here
         check_space(optimizer, space, request.drawn_seed)
         return request
+
+    def _drawn(self) -> Graph:
+        """The graph that its run shows: that of what is searched where there is one, else the sweep's own."""
+        base = self.base_experiment
+        if isinstance(base, Experiment) and type(base).pipeline is not Experiment.pipeline:
+            return base._compiled().graph
+        return self.pipeline().compile().graph
 
     def _plan(self, space: SearchSpace | None, warm: Sequence[Observation]) -> Plan:
         return plan_of(

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metta.sweep.compiler.drawing.file import keep_drawing
 from metta.sweep.errors import RefusedError, UsageError
 from metta.sweep.executors.remote import spool
 from metta.sweep.experiments import records
@@ -34,6 +35,7 @@ from metta.sweep.store.runs import Store
 from metta.sweep.trial import Trial, TrialState
 
 if TYPE_CHECKING:
+    from metta.sweep.compiler.graph import Graph
     from metta.sweep.goal import Objectives
     from metta.sweep.space import SearchSpace
 
@@ -60,11 +62,13 @@ class Request:
         allow_changed: whether the plan may differ from the recorded one.
         retry_failed: whether failed trials are tried again.
         nested: whether its trials are experiments that run in the driver.
+        drawn: gives the graph that the run shows.
     """
 
     name: str
     place: Place | None
     plan: Plan
+    drawn: Callable[[], Graph]
     fresh: Callable[[int], Parts]
     space: SearchSpace | None
     objectives: Objectives
@@ -242,6 +246,7 @@ def _begun(run: Run, request: Request, slots: int, tell: Listener) -> Opened:
         slots=slots,
     )
     journal.commit(ledger)
+    keep_drawing(run.folder, request.drawn())
     return _opened(run, request, ledger, clock, journal, facts, None)
 
 
@@ -342,6 +347,8 @@ def _resumed(run: Run, request: Request, slots: int, tell: Listener, adopt: Adop
     journal = SweepJournal(run.journal, codec, {"facts": facts.to_json()}, restoration.entries)
     journal.note(instant, records.RESUMED, **data)
     journal.commit(ledger, snapshot=True)
+    if changed:
+        keep_drawing(run.folder, request.drawn())
     ledger.tell = tell
     opened = _opened(run, request, ledger, clock, journal, facts, how)
     opened.retried = retry

@@ -18,11 +18,12 @@ from typing_extensions import deprecated
 
 from metta.sweep.contracts.diagnostics import Diagnostic, Site
 from metta.sweep.contracts.flow import State, through_without_stage
-from metta.sweep.pipeline import reading
+from metta.sweep.pipeline import reading, seam
 from metta.sweep.pipeline.infer import inferred_inputs
 from metta.sweep.pipeline.plan import Block
 from metta.sweep.pipeline.replay import Cursor, Report, apply, finish, replay, start_state
 from metta.sweep.pipeline.reporting import Found, settle
+from metta.sweep.pipeline.shown import Shown
 from metta.sweep.pipeline.steps import BranchStep, BreakStep, EndStep, Inputs, ParallelStep, StageStep, Step
 from metta.sweep.pipeline.typed import Fields, In, Loop, Out, Prev, Ret, S, Top, checked_by_plugin
 
@@ -71,7 +72,7 @@ _Chain = tuple[Step, "_Chain | None"]
 
 
 @checked_by_plugin
-class Pipeline(Generic[In, Out, S]):
+class Pipeline(Shown, Generic[In, Out, S]):
     """A typed pipeline under construction.
 
     `Pipeline(x=int)` and `Pipeline(T)` declare inputs; `Pipeline()` is open and finds them where it is used. A
@@ -371,8 +372,6 @@ class Pipeline(Generic[In, Out, S]):
         Raises:
             ContractError: with every finding, each at its line.
         """
-        from metta.sweep.pipeline import seam
-
         return seam.compile(self)
 
     def __metta_stage__(self: AnyPipeline) -> Any:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import Final, Protocol, Self, TextIO
 
-from metta.sweep.goal import Objectives, Score
+from metta.sweep.report import region
 from metta.sweep.report.events import (
     SweepEnded,
     SweepEvent,
@@ -24,15 +23,22 @@ from metta.sweep.report.events import (
     TrialReported,
     TrialStarted,
 )
-from metta.sweep.report.progress import Progress, advance
+from metta.sweep.report.frames import Inner, no_inner, summary, sweep_frame
+from metta.sweep.report.progress import Best, Progress, advance
+from metta.sweep.report.region import Line, Paper, Region
+from metta.sweep.report.text import clock as clock
+from metta.sweep.report.text import counts as counts
+from metta.sweep.report.text import goal_text as goal_text
+from metta.sweep.report.text import number_text as number_text
+from metta.sweep.report.text import one_line, scores_text
+from metta.sweep.report.text import shorten as shorten
+from metta.sweep.report.text import trials_text as trials_text
+from metta.sweep.report.text import value_text as value_text
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.live import Live
+SUMMARY_SECONDS: Final = 60.0
 
-WIDTH = 80
-MAX_ROWS = 8
-SUMMARY_SECONDS = 60.0
+MOST_LINES: Final = 300
+"""Of a sweep that says more, changes of trials are no lines of their own any more: a log of 10,000 lines tells less."""
 
 
 class View(Protocol):
@@ -50,30 +56,38 @@ class View(Protocol):
 def live_view(stream: TextIO | None = None) -> View:
     """The view that suits `stream` (standard error by default): live on a terminal, lines elsewhere."""
     target = stream if stream is not None else sys.stderr
-    return TerminalView(target) if target.isatty() else LineView(target)
+    return TerminalView(target) if region.can_redraw(target) else LineView(target)
 
 
 class TerminalView:
-    """One live region, at most 80 columns wide and eight trials high."""
+    """One live region, at most 80 columns wide and not higher than the terminal.
 
-    def __init__(self, stream: TextIO, console: Console | None = None) -> None:
-        from rich.console import Console
+    Where another region is shown already, lines appear above that.
 
-        self._console = console or Console(file=stream)
+    Args:
+        stream: a terminal.
+
+    Attributes:
+        inner: what is said of the run that a trial has started; by default nothing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.inner: Inner = no_inner
+        self._stream = stream
         self._progress = Progress()
-        self._live: Live | None = None
+        self._shown: Region | LineView | None = None
         self._began = time.monotonic()
 
     def __call__(self, event: SweepEvent) -> None:
         """Take one more event. From any one thread at a time."""
+        if isinstance(event, SweepStarted):
+            self._stop()
         self._progress = advance(self._progress, event)
         if isinstance(event, SweepStarted):
-            from rich.live import Live
-
-            self._began = time.monotonic() - event.seconds
-            self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=4, transient=False)
-            self._live.start()
-        elif isinstance(event, SweepEnded):
+            self._shown = self._begun(event)
+        if isinstance(self._shown, LineView):
+            self._shown(event)
+        if isinstance(event, SweepEnded):
             self._stop()
 
     def __enter__(self) -> Self:
@@ -84,77 +98,61 @@ class TerminalView:
     ) -> None:
         self._stop()
 
+    def _begun(self, event: SweepStarted) -> Region | LineView:
+        if region.is_shown():
+            return LineView(sys.stderr)
+        self._began = time.monotonic() - event.seconds
+        shown = Region(self._stream, self.frame)
+        shown.start()
+        return shown
+
     def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if isinstance(self._shown, Region):
+            self._shown.stop()
+        elif self._shown is not None:
+            self._shown.__exit__(None, None, None)
+        self._shown = None
 
-    def _draw(self) -> RenderableType:
+    def frame(self, paper: Paper) -> list[Line]:
+        """The lines of the region as they are now."""
         progress = self._progress
-        if not progress.over:  # the clock goes on between events
-            progress = replace(progress, seconds=max(progress.seconds, time.monotonic() - self._began))
-        return region(progress, min(WIDTH, self._console.width))
-
-
-def region(progress: Progress, width: int = WIDTH) -> RenderableType:
-    """What the live region shows: bar and time, best and counts, running trials, failures by reason.
-
-    Args:
-        progress: where the sweep stands.
-        width: columns to use.
-    """
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    head = Table.grid(padding=(0, 1))
-    head.add_row(
-        Text(shorten(progress.name, 24), style="bold"),
-        ProgressBar(
-            total=1.0,
-            completed=progress.fraction or 0.0,
-            width=max(8, width // 4),
-            pulse=progress.fraction is None,
-        ),
-        Text(f"{_trials(progress)}  {clock(progress.seconds)}{_left(progress)}"),
-    )
-    lines: list[RenderableType] = [head, Text(shorten(_standing(progress), width))]
-    rows = sorted(progress.running.items())
-    for number, row in rows[:MAX_ROWS]:
-        span = f"{row.step}/{row.until}" if row.until else str(row.step)
-        line = f"  trial {number:<5} step {span:<9} {scores_text(progress.objectives, row.score)}"
-        lines.append(Text(shorten(line, width)))
-    if len(rows) > MAX_ROWS:
-        lines.append(Text(f"  and {len(rows) - MAX_ROWS} more"))
-    if progress.failures:
-        lines.append(Text(shorten(f"failed: {counts(progress.failures)}", width), style="red"))
-    if progress.error:
-        lines.append(Text(shorten(f"ended: {progress.error}", width), style="red"))
-    return Group(*lines)
+        if progress.over:
+            return sweep_frame(progress, paper)
+        # The clock goes on between events.
+        progress = replace(progress, seconds=max(progress.seconds, time.monotonic() - self._began))
+        return sweep_frame(progress, paper, self.inner)
 
 
 class LineView:
-    """One line per change of a trial's state, and a summary every 60 seconds."""
+    """One line per change of a trial's state, and a summary every 60 seconds.
 
-    def __init__(self, stream: TextIO, summary_seconds: float = SUMMARY_SECONDS) -> None:
+    A sweep of many trials has no line for each: after 300 lines only a new best score, a failure for a new reason and
+    the summaries are told.
+
+    Args:
+        stream: where to write; None: nowhere. When it is closed, nothing more is said.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, summary_seconds: float = SUMMARY_SECONDS, most_lines: int = MOST_LINES
+    ) -> None:
         self._stream = stream
         self._progress = Progress()
         self._over = threading.Event()
-        self._ticker: threading.Thread | None = None
         self._summary_seconds = summary_seconds
+        self._left = most_lines
+        self._told_best: Best | None = None
 
     def __call__(self, event: SweepEvent) -> None:
         """Take one more event. From any one thread at a time."""
         before, self._progress = self._progress, advance(self._progress, event)
-        text = line_of(event, before, self._progress)
+        text = line_of(event, self._progress)
         if text is not None:
-            self._print(event.seconds, text)
+            self._tell(event, text, before)
         if isinstance(event, SweepStarted):
             self._over.clear()
             # A sweep whose trials are long says something too, so the clock is not the events'.
-            self._ticker = threading.Thread(target=self._tick, name="metta-sweep-summary", daemon=True)
-            self._ticker.start()
+            threading.Thread(target=self._tick, name="metta-sweep-summary", daemon=True).start()
         elif isinstance(event, SweepEnded):
             self._over.set()
 
@@ -166,6 +164,26 @@ class LineView:
     ) -> None:
         self._over.set()
 
+    def _tell(self, event: SweepEvent, text: str, before: Progress) -> None:
+        if isinstance(event, SweepStarted | SweepEnded):
+            self._print(event.seconds, text)
+            return
+        self._left -= 1
+        if self._left >= 0 or self._is_news(event, before):
+            self._print(event.seconds, text)
+        if self._left == 0:
+            every = f"every {self._summary_seconds:g} s a summary, and what is new"
+            self._print(event.seconds, f"many trials: from here on {every}")
+
+    def _is_news(self, event: SweepEvent, before: Progress) -> bool:
+        best = self._progress.best
+        if isinstance(event, TrialEnded) and event.reason is not None:
+            return event.reason not in before.failures
+        if best is None or best == self._told_best or isinstance(event, TrialStarted) or best.trial != _trial_of(event):
+            return False
+        self._told_best = best
+        return True
+
     def _tick(self) -> None:
         rounds = 0
         while not self._over.wait(self._summary_seconds):
@@ -174,11 +192,23 @@ class LineView:
             self._print(seconds, summary(self._progress))
 
     def _print(self, seconds: float, text: str) -> None:
-        print(f"[{clock(seconds)}] {text}", file=self._stream, flush=True)
+        if self._stream is None:
+            return
+        line = f"[{clock(seconds)}] {one_line(text)}"
+        try:
+            print(line, file=self._stream, flush=True)
+        except UnicodeEncodeError:
+            print(line.encode("ascii", "backslashreplace").decode("ascii"), file=self._stream, flush=True)
+        except (OSError, ValueError):  # nobody reads it any more, which is no reason to end the sweep
+            self._stream = None
 
 
-def line_of(event: SweepEvent, before: Progress, after: Progress) -> str | None:
-    """The line for an event, None for events that change no state (reports)."""
+def line_of(event: SweepEvent, after: Progress) -> str | None:
+    """The line for an event, None for events that change no state (reports).
+
+    Args:
+        after: the progress with the event.
+    """
     match event:
         case SweepStarted():
             budget = f", {event.trials} trials" if event.trials is not None else ""
@@ -201,82 +231,11 @@ def line_of(event: SweepEvent, before: Progress, after: Progress) -> str | None:
             return None
 
 
-def summary(progress: Progress) -> str:
-    """One line: trials, standing, failures, time left."""
-    parts = [_trials(progress), _standing(progress)]
-    if progress.failures:
-        parts.append(f"failed: {counts(progress.failures)}")
-    return ", ".join(parts) + _left(progress)
-
-
-def _trials(progress: Progress) -> str:
-    done = progress.started - len(progress.running)
-    # More than were to be started: some are forks, which no budget counts.
-    return f"{done}/{progress.trials} trials" if progress.trials and done <= progress.trials else f"{done} trials"
-
-
-def _standing(progress: Progress) -> str:
-    best, front = progress.best, progress.front.trials
-    told = "no score yet"
-    if best is not None:
-        told = f"best {scores_text(progress.objectives, best.score)} (trial {best.trial})"
-    elif front:
-        told = f"Pareto front: {trials_text(len(front))}"
-    states = {"running": len(progress.running), "paused": progress.paused, **progress.ended}
-    return f"{told}, {counts(states)}" if any(states.values()) else told
+def _trial_of(event: SweepEvent) -> int | None:
+    return None if isinstance(event, SweepStarted | SweepEnded) else event.trial
 
 
 def _mark(progress: Progress, trial: int) -> str:
     if progress.best is not None and progress.best.trial == trial:
         return " (best)"
     return " (Pareto front)" if trial in progress.front.trials else ""
-
-
-def _left(progress: Progress) -> str:
-    left = progress.seconds_left
-    return f", about {clock(left)} left" if left is not None and not progress.over else ""
-
-
-def counts(numbers: Mapping[str, int]) -> str:
-    """`{"timeout": 2, "oom": 1}` as "timeout 2, oom 1"; zeros are left out."""
-    return ", ".join(f"{name} {number}" for name, number in numbers.items() if number)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def goal_text(objectives: Objectives) -> str:
-    """What is optimized, as "maximize accuracy, minimize latency"."""
-    pairs = zip(objectives.directions, objectives.keys, strict=True)
-    return ", ".join(f"{direction} {key}" for direction, key in pairs)
-
-
-def scores_text(objectives: Objectives, score: Score | None) -> str:
-    """A score with its names, as "accuracy 0.91, latency 20"."""
-    values = dict(score) if isinstance(score, Mapping) else dict.fromkeys(objectives.keys, score)
-    return ", ".join(f"{key} {number_text(values.get(key))}" for key in objectives.keys)
-
-
-def trials_text(count: int) -> str:
-    """How many trials."""
-    return f"{count} trial" if count == 1 else f"{count} trials"
-
-
-def number_text(value: float | None) -> str:
-    """A number with four significant digits; a dash for none."""
-    return "-" if value is None else f"{value:.4g}"
-
-
-def value_text(value: object) -> str:
-    """A parameter's value: numbers short, everything else as it prints, bounded."""
-    return number_text(value) if isinstance(value, float) else shorten(str(value), 40)
-
-
-def shorten(text: str, width: int) -> str:
-    """One line of at most `width` characters."""
-    flat = " ".join(text.split()) if "\n" in text else text
-    return flat if len(flat) <= width else flat[: width - 1] + "…"

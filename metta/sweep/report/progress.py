@@ -19,6 +19,8 @@ from metta.sweep.report.events import (
     TrialReported,
     TrialStarted,
 )
+from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.trial import TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,16 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True)
+class LastFailure:
+    """The trial that failed last for some reason, and its message."""
+
+    trial: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """The state a view draws. `ended` counts by state, `failures` by reason.
+    """The state a view draws. `ended` counts by state, `failures` by reason, `last_failures` are those by reason.
 
     With one objective there is a `best`, with several a `front`.
     """
@@ -64,6 +74,7 @@ class Progress:
     running: Mapping[int, Running] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    last_failures: Mapping[str, LastFailure] = field(default_factory=dict)
     best: Best | None = None
     front: Front = Front()
     over: bool = False
@@ -84,6 +95,34 @@ class Progress:
         """An estimate in seconds: the rest at the pace so far. None before anything is known."""
         done = self.fraction
         return self.seconds * (1 - done) / done if done else None
+
+
+def progress_of(snapshot: SweepSnapshot) -> Progress:
+    """The progress of a sweep that somebody else drives, in one pass over its trials."""
+    scored = [trial for trial in snapshot.trials if trial.score is not None]
+    progress = Progress(name=snapshot.name, objectives=snapshot.objectives, trials=snapshot.budget_trials)
+    for trial in sorted(scored, key=lambda trial: trial.step):
+        report = TrialReported(0.0, trial.id, trial.step, trial.score)
+        best, front = _better(progress, report), _advanced(progress, report)
+        if best is not progress.best or front is not progress.front:
+            progress = replace(progress, best=best, front=front)
+    counts, failures = snapshot.counts, snapshot.failures
+    failed = [(trial.id, trial.failure) for trial in snapshot.trials if trial.failure is not None]
+    return replace(
+        progress,
+        seconds=snapshot.seconds,
+        started=len(snapshot.trials),
+        paused=counts.get(TrialState.PAUSED, 0),
+        running={
+            trial.id: Running(trial.step, trial.resource or None, trial.score)
+            for trial in snapshot.trials
+            if trial.state is TrialState.RUNNING
+        },
+        ended={state.value: number for state, number in counts.items() if state.is_finished},
+        failures={reason.value: number for reason, number in failures.items()},
+        last_failures={failure.reason.value: LastFailure(trial, failure.message) for trial, failure in failed},
+        over=snapshot.ended is not None,
+    )
 
 
 def advance(progress: Progress, event: SweepEvent) -> Progress:
@@ -115,15 +154,17 @@ def advance(progress: Progress, event: SweepEvent) -> Progress:
         case TrialPaused():
             return replace(now, paused=now.paused + 1, running=_without(now.running, event.trial))
         case TrialEnded():
-            failures = now.failures
+            failures, last = now.failures, now.last_failures
             if event.reason is not None:
                 failures = {**failures, event.reason: failures.get(event.reason, 0) + 1}
+                last = {**last, event.reason: LastFailure(event.trial, event.message)}
             return replace(
                 now,
                 paused=now.paused - (event.trial not in now.running),
                 running=_without(now.running, event.trial),
                 ended={**now.ended, event.state: now.ended.get(event.state, 0) + 1},
                 failures=failures,
+                last_failures=last,
             )
         case SweepEnded():
             return replace(now, over=True, error=event.error)

@@ -222,6 +222,15 @@ class CompiledGraph(Generic[In, Out]):
 
         draw(self.graph, path)
 
+    def _repr_html_(self) -> str:
+        return self._repr_mimebundle_()["text/html"]
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: the graph, or the table of its stages where the program `dot` is missing."""
+        from metta.sweep.compiler.drawing.notebook import graph_bundle
+
+        return {"text/plain": repr(self), **graph_bundle(self.graph)}
+
     def __metta_stage__(self) -> StageView:
         """Inside another pipeline a compiled graph is a closed pipeline with the inputs it was compiled with."""
         from metta.sweep.pipeline.steps import StageView

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from metta.sweep.compiler.codegen import generate, is_dynamic
+from metta.sweep.compiler.drawing.file import keep_drawing
 from metta.sweep.compiler.dynamic_codegen import generate_dynamic
 from metta.sweep.compiler.recording import recorded
 from metta.sweep.contracts.flow import Positional
@@ -159,6 +160,7 @@ class DurableGraph(Generic[In, Out]):
         recorder = Recorder(run, History(self.name, fingerprints, stored), vault, fingerprints)
         recorder.commit("run.started", "", data)
         fail_point("run.started")
+        keep_drawing(run.folder, self.graph.graph)
         return Prepared(recorder, args, inputs)
 
     def _continue(
@@ -198,6 +200,7 @@ class DurableGraph(Generic[In, Out]):
         recorder = Recorder(run, history, vault, fingerprints, allow_changed=allow_changed)
         recorder.commit("run.resumed", "", data)
         fail_point("run.resumed")
+        keep_drawing(run.folder, self.graph.graph)
         run.publish(RunStatus.RUNNING)
         history = recorder.history = History.of(run.journal.events())
         args = (inputs.pop(VALUE),) if VALUE in inputs else ()

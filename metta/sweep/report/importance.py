@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,8 +35,10 @@ def shares(ranking: Sequence[Trial]) -> dict[str, float]:
     """
     if len(ranking) < LEAST_TRIALS:
         raise RunError(f"importance needs at least {LEAST_TRIALS} trials with a score; there are {len(ranking)}")
-    paths = dict.fromkeys(path for trial in ranking for path in trial.params)
-    found = {path: _explained([trial.params[path] for trial in ranking if path in trial.params]) for path in paths}
+    # Plain dicts: `Params` would take the end of another path for a parameter that a trial does not have.
+    params = [dict(trial.params) for trial in ranking]
+    paths = dict.fromkeys(path for own in params for path in own)
+    found = {path: _explained([own[path] for own in params if path in own]) for path in paths}
     total = math.fsum(found.values())
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return {path: value / total if total else 0.0 for path, value in ordered}
@@ -63,4 +66,4 @@ def _bins(values: Sequence[Any], wanted: int) -> list[object]:
         return [value if is_numeric else repr(value) for value in values]
     ordered = sorted(values)
     edges = [ordered[len(ordered) * index // wanted] for index in range(1, wanted)]
-    return [sum(value >= edge for edge in edges) for value in values]
+    return [bisect_right(edges, value) for value in values]

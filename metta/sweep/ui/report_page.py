@@ -1,0 +1,140 @@
+"""`report.html`: a run as one file that needs no network, no script and no store; and the same as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from metta.sweep import __version__
+from metta.sweep.errors import DamagedError
+from metta.sweep.report.figures import all_figures
+from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.store.redact import redact_values
+from metta.sweep.store.run import Run
+from metta.sweep.trial import Trial, number_to_json
+from metta.sweep.ui.opened import RunData, read_run
+from metta.sweep.ui.pages import draw_dag, draw_figure
+from metta.sweep.ui.rendering import csp_hash, part, render, static_file
+from metta.sweep.ui.tables import trial_table
+from metta.sweep.ui.views import causes_of, head_of, manifest_facts, nodes_of, stages_of
+
+MOST_TRIALS: Final = 200
+"""Trials in the table; `metta-sweep export` writes all."""
+
+FORMAT: Final = 1
+
+
+def report_html(run: Run) -> str:
+    """A run as one HTML document.
+
+    Args:
+        run: open for reading; it may be driven meanwhile.
+
+    Raises:
+        DamagedError: its journal is not what was written.
+    """
+    from markupsafe import Markup
+
+    data = _data(run)
+    view = head_of(data)
+    figures = [] if data.sweep is None else [draw_figure(figure) for figure in all_figures(data.sweep)]
+    bodies = [part("head", view), part("causes", causes_of(data))]
+    dag = draw_dag(data.dag) if data.dag is not None else ""
+    graph = [f"<figure>{dag}</figure>"] if dag else []
+    after = []
+    if data.pipeline is not None:
+        after += [*graph, part("stages", stages_of(data.pipeline))]
+    if data.sweep is not None:
+        after.append(part("trials", trial_table(data.sweep, size=MOST_TRIALS)))
+    if data.tree is not None:
+        after.append(part("nested", *nodes_of(data.tree, run.id), linked=False))
+    if data.pipeline is None:
+        after += graph  # a sweep's own loop is the same for all
+    after.append(part("manifest", manifest_facts(run), opened=True))
+    style = (static_file("style.css") or b"").decode()
+    return render(
+        "report.html",
+        title=view.name,
+        style=Markup(style),
+        style_hash=csp_hash(style),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        parts=list(map(Markup, bodies)),
+        figures=list(map(Markup, figures)),
+        rest=list(map(Markup, after)),
+    )
+
+
+def report_json(run: Run) -> dict[str, Any]:
+    """The same as JSON values.
+
+    Args:
+        run: open for reading; it may be driven meanwhile.
+
+    Raises:
+        DamagedError: its journal is not what was written.
+    """
+    data = _data(run)
+    view = head_of(data)
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "run": run.id,
+        "name": run.name,
+        "kind": run.kind,
+        "status": view.status,
+        "created": run.info.created,
+        "failures": [asdict(cause) for cause in causes_of(data)],
+        "manifest": redact_values(run.manifest),
+        "children": [] if data.tree is None else [child.to_json() for child in data.tree.children],
+    }
+    if data.sweep is not None:
+        found |= _sweep_json(data.sweep)
+    if data.dag is not None:
+        found["dag"] = data.dag.to_json()
+    if data.pipeline is not None:
+        found["stages"] = [asdict(row) for row in stages_of(data.pipeline)]
+    return found
+
+
+def _sweep_json(sweep: SweepSnapshot) -> dict[str, Any]:
+    table = trial_table(sweep, size=MOST_TRIALS)
+    objectives = zip(sweep.objectives.keys, sweep.objectives.directions, strict=True)
+    return {
+        "objectives": dict(objectives),
+        "seconds": sweep.seconds,
+        "ended": sweep.ended,
+        "budget_trials": sweep.budget_trials,
+        "counts": {state.value: number for state, number in sweep.counts.items()},
+        "trials": [_trial_json(sweep.trials[row.number]) for row in table.rows],
+        "trials_left_out": table.found - len(table.rows),
+        "figures": {figure.name: figure.to_json() for figure in all_figures(sweep)},
+    }
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    failure = trial.failure
+    return {
+        "trial": trial.id,
+        "state": trial.state.value,
+        "step": trial.step,
+        "score": _json(trial.score),
+        "cost": _json(trial.cost),
+        "params": {path: _json(value) for path, value in trial.params.items()},
+        "parent": trial.parent,
+        "failure": None if failure is None else {"reason": failure.reason.value, "message": failure.message},
+    }
+
+
+def _json(value: Any) -> Any:
+    """A value of the journal, which holds JSON values; what is not finite as a text, as there."""
+    if isinstance(value, dict):
+        return {str(name): _json(item) for name, item in value.items()}
+    return number_to_json(value) if isinstance(value, float) else value
+
+
+def _data(run: Run) -> RunData:
+    data = read_run(run)
+    if data.problem:
+        raise DamagedError(f"{data.problem}: `metta-sweep doctor {run.folder}` says more", path=str(run.folder))
+    return data
