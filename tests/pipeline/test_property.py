@@ -45,16 +45,24 @@ def test_verdict_is_what_a_run_does(pipe: Pipe, change: str, number: int) -> Non
     check(changed(pipe, change, number))
 
 
-@pytest.mark.slow
-@settings(max_examples=10_000, **_SETTINGS)
-@given(
-    pipes(),
-    st.lists(st.tuples(st.sampled_from(["mutation", "extension"]), st.integers(0, 10**6)), max_size=2),
-)
-def test_verdict_is_what_a_run_does_at_length(pipe: Pipe, changes: list[tuple[str, int]]) -> None:
-    for change, number in changes:
-        pipe = changed(pipe, change, number)
-    check(pipe)
+def _at_length(examples: int) -> Any:
+    """The same for so many pipelines."""
+
+    @settings(max_examples=examples, **_SETTINGS)
+    @given(
+        pipes(),
+        st.lists(st.tuples(st.sampled_from(["mutation", "extension"]), st.integers(0, 10**6)), max_size=2),
+    )
+    def test(pipe: Pipe, changes: list[tuple[str, int]]) -> None:
+        for change, number in changes:
+            pipe = changed(pipe, change, number)
+        check(pipe)
+
+    return test
+
+
+test_verdict_is_what_a_run_does_at_length = pytest.mark.slow(_at_length(3_000))
+test_verdict_is_what_a_run_does_at_great_length = pytest.mark.soak(_at_length(10_000))
 
 
 def changed(pipe: Pipe, change: str, number: int) -> Pipe:

@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -95,14 +95,18 @@ def test_plugin_and_definition_time_agree_on_slips(warm: Path, tmp_path: Path) -
     check(drawn(400, 2, slips=True), _started(warm, tmp_path))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(10, 20))
+def _parts(first: int, end: int, slow: int) -> list[Any]:
+    """Parts of the long comparison: the first ones are run by CI, all of them by `pytest -m "slow or soak"`."""
+    marks = [pytest.mark.slow if part < first + slow else pytest.mark.soak for part in range(first, end)]
+    return [pytest.param(part, marks=mark) for part, mark in zip(range(first, end), marks, strict=True)]
+
+
+@pytest.mark.parametrize("part", _parts(10, 20, slow=4))
 def test_all_agree_at_length(part: int, warm: Path, tmp_path: Path) -> None:
     check(drawn(1000, part), _started(warm, tmp_path))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(20, 23))
+@pytest.mark.parametrize("part", _parts(20, 23, slow=1))
 def test_both_agree_on_slips_at_length(part: int, warm: Path, tmp_path: Path) -> None:
     check(drawn(1000, part, slips=True), _started(warm, tmp_path))
 
