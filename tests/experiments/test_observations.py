@@ -10,7 +10,7 @@ import pytest
 from metta.sweep.errors import UsageError
 from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.experiments import SweepExperiment, SweepResult
-from metta.sweep.experiments.observations import load_observations
+from metta.sweep.experiments.observations import load_observations, load_sweep
 from metta.sweep.optimizers import OptunaOptimizer
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers import ASHAScheduler
@@ -68,6 +68,16 @@ def test_the_trials_of_a_run_with_their_results(store: Path, earlier: SweepResul
             assert observation.result.failure == trial.failure
             assert observation.trial.tag is None
     assert {observation.trial.state for observation in found} == {TrialState.COMPLETED, TrialState.FAILED}
+
+
+def test_a_kept_sweep_is_read_by_its_name(store: Path, earlier: SweepResult) -> None:
+    found = load_sweep("previous_sweep", store=store)
+    assert found.run_id == earlier.run_id
+    assert found.rows() == [{**row, "kind": str(row["kind"])} for row in earlier.rows()]
+    assert found.ended == earlier.ended
+    assert found.snapshot().version > 0
+    with pytest.raises(UsageError, match="there is no run"):
+        load_sweep("previous_swep", store=store)
 
 
 def test_the_default_store(store: Path, earlier: SweepResult, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from metta.sweep.executors.objective import Outcome
 from metta.sweep.experiments import Budget, SweepExperiment, SweepResult
 from metta.sweep.experiments.plan import _space
 from metta.sweep.experiments.restore import restore
-from metta.sweep.experiments.sweep_status import load_sweep, sweep_status
+from metta.sweep.experiments.sweep_status import result_so_far, sweep_status
 from metta.sweep.experiments.verify import verify_sweep
 from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
 from metta.sweep.optimizers.base import Optimizer, Restored
@@ -427,7 +427,7 @@ def test_objects_among_the_choices_come_back(tmp_path: Path, one_worker: LocalEx
     assert [dict(trial.params) for trial in result.trials] == [dict(trial.params) for trial in whole.trials]
     assert {trial.params["kind"] for trial in result.trials} == {int, str}
     with opened(tmp_path / "cut") as run:
-        assert {trial.params["kind"] for trial in load_sweep(run).trials} == {"<class 'int'>", "<class 'str'>"}
+        assert {trial.params["kind"] for trial in result_so_far(run).trials} == {"<class 'int'>", "<class 'str'>"}
 
 
 def test_parameters_that_cannot_be_stored_are_named(tmp_path: Path, one_worker: LocalExecutor) -> None:
@@ -450,7 +450,7 @@ def test_status_and_result_of_a_run_that_nobody_drives(tmp_path: Path, one_worke
 
     interrupted(sweep(tmp_path, uneven, executor=one_worker), after=4)
     with opened(tmp_path) as run:
-        status, loaded = sweep_status(run), load_sweep(run)
+        status, loaded = sweep_status(run), result_so_far(run)
     assert status.status is RunStatus.CANCELLED
     assert status.counts[TrialState.COMPLETED] == 3
     assert status.failures == {FailureReason.USER_ERROR: 1}
@@ -465,7 +465,7 @@ def test_status_and_result_of_a_run_that_nobody_drives(tmp_path: Path, one_worke
     result = sweep(tmp_path, uneven, executor=one_worker).run(resume=True)
     trials = table(result)
     with opened(tmp_path) as run:
-        assert table(load_sweep(run)) == trials
+        assert table(result_so_far(run)) == trials
         assert sweep_status(run).ended == "the budget of trials was used up"
         assert sweep_status(run).restored is Restored.STATE
 
@@ -659,7 +659,7 @@ def test_a_state_that_is_gone_costs_time_and_nothing_else(
     asha: Callable[[], ASHAScheduler] = lambda: ASHAScheduler(max_epochs=4, grace_period=2, reduction_factor=2)  # noqa: E731
     interrupted(sweep(tmp_path, executor=one_worker, scheduler=asha()), after=1)
     with opened(tmp_path) as run:
-        unfinished = {trial.id: trial.step for trial in load_sweep(run).trials if not trial.state.is_finished}
+        unfinished = {trial.id: trial.step for trial in result_so_far(run).trials if not trial.state.is_finished}
         for number in unfinished:
             for path in run.trial_folder(number).glob("*.safetensors"):
                 path.unlink()

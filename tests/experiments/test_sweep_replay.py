@@ -12,7 +12,7 @@ from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.experiments import Budget, SweepExperiment
 from metta.sweep.experiments.ledger_json import remainder_of
 from metta.sweep.experiments.restore import restore
-from metta.sweep.experiments.sweep_status import load_sweep
+from metta.sweep.experiments.sweep_status import result_so_far
 from metta.sweep.experiments.verify import verify_sweep
 from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.optimizers.params import ParamsCodec
@@ -56,7 +56,7 @@ def test_it_is_replayed_without_a_difference(case: str, tmp_path: Path) -> None:
     table = [trial.to_json() for trial in result.trials]
     with Store(tmp_path).open(result.run_id) as run:
         assert verify_sweep(run) == []
-        assert [trial.to_json() for trial in load_sweep(run).trials] == table
+        assert [trial.to_json() for trial in result_so_far(run).trials] == table
         # From the snapshot and from the start it becomes the same.
         codec = ParamsCodec(None)
         ledgers = [restore(run.journal, codec, from_start=whole).ledger for whole in (False, True)]

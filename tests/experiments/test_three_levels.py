@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.experiments.sweep_status import load_sweep
+from metta.sweep.experiments.sweep_status import result_so_far
 from metta.sweep.experiments.tree.drawing import to_text
 from metta.sweep.experiments.tree.run_tree import RunTree, TrialStarter, run_tree
 from metta.sweep.store.run import Run, RunStatus
@@ -98,7 +98,7 @@ def table(tree: RunTree) -> dict[Place, Any]:
 
     def read(node: RunTree, place: Place) -> None:
         with Run.open(node.folder, write=False) as run:
-            result = load_sweep(run)
+            result = result_so_far(run)
         assert place not in found
         found[place] = node.name, result.seed, result.ended, [_without_time(trial.to_json()) for trial in result.trials]
         for child in node.children:

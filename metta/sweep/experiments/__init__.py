@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from metta.sweep.experiments.nested.meta import MetaMetaExperiment as MetaMetaExperiment
     from metta.sweep.experiments.nested.meta import MetaSweepExperiment as MetaSweepExperiment
     from metta.sweep.experiments.observations import load_observations as load_observations
+    from metta.sweep.experiments.observations import load_sweep as load_sweep
     from metta.sweep.experiments.optimizable.aggregation import AggregationOptimization as AggregationOptimization
     from metta.sweep.experiments.optimizable.allocation import (
         ResourceSchedulerOptimization as ResourceSchedulerOptimization,
@@ -106,6 +107,7 @@ __all__ = [
     "WeightedByConfidence",
     "learned_settings",
     "load_observations",
+    "load_sweep",
     "run_tree",
 ]
 
@@ -153,6 +155,7 @@ _HOMES = {
     "WeightedByConfidence": "experiments.aggregation",
     "learned_settings": "experiments.learned",
     "load_observations": "experiments.observations",
+    "load_sweep": "experiments.observations",
     "run_tree": "experiments.tree.run_tree",
 }
 

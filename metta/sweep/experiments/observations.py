@@ -14,7 +14,30 @@ from metta.sweep.experiments.places import DEFAULT, StoreLike, store_place
 from metta.sweep.trial import Observation, Trial
 
 if TYPE_CHECKING:
+    from metta.sweep.experiments.results import SweepResult
     from metta.sweep.space import SearchSpace
+
+
+def load_sweep(run: str | os.PathLike[str], *, store: StoreLike = DEFAULT) -> SweepResult:
+    """The result of an earlier sweep, or of one that runs, as far as it has come.
+
+    A parameter that was chosen among objects that are no JSON values (classes, say) is a text in it.
+
+    Args:
+        run: the run's id, the sweep's name (then the newest run of it), or the run's folder.
+        store: where to look; by default METTA_SWEEP_HOME, else `./.metta-sweep`.
+
+    Raises:
+        UsageError: there is no such run, the run is no sweep, or `store` is None.
+        DamagedError: the run is not what was written.
+    """
+    from metta.sweep.experiments.sweep_status import result_so_far
+    from metta.sweep.store.run import Run
+
+    with Run.open(_find(os.fspath(run), store), write=False) as opened:
+        if opened.kind != "sweep":
+            raise UsageError(f"the run {opened.id!r} is a {opened.kind}, not a sweep: it has no trials")
+        return result_so_far(opened)
 
 
 def load_observations(
@@ -41,21 +64,15 @@ def load_observations(
         UsageError: there is no such run, the run is no sweep, or `store` is None.
         DamagedError: the run is not what was written.
     """
-    from metta.sweep.experiments.sweep_status import load_sweep
-    from metta.sweep.store.run import Run
-
-    with Run.open(_find(os.fspath(run), store), write=False) as opened:
-        name = opened.name
-        if opened.kind != "sweep":
-            raise UsageError(f"the run {opened.id!r} is a {opened.kind}, not a sweep: it has no trials")
-        found = load_sweep(opened).observations
+    result = load_sweep(run, store=store)
+    found = result.observations
     trials = [_copy(observation.trial, observation.trial.params) for observation in found]
     observations = [Observation(trial, known.result) for trial, known in zip(trials, found, strict=True)]
     if search_space is None:
         return observations
     from metta.sweep.space import SearchSpace
 
-    return fitted(observations, SearchSpace.of(search_space), name)
+    return fitted(observations, SearchSpace.of(search_space), result.name)
 
 
 def _find(run: str, store: StoreLike) -> Path:

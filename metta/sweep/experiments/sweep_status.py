@@ -82,7 +82,7 @@ def sweep_status(run: Run) -> SweepStatus:
     )
 
 
-def load_sweep(run: Run) -> SweepResult:
+def result_so_far(run: Run) -> SweepResult:
     """The result of a run, as far as it has come; the run may be driven meanwhile.
 
     A parameter that was chosen among objects that are no JSON values (classes, say) is a text in it.
