@@ -93,7 +93,7 @@ def test_a_picture_is_named_after_the_pipeline(folder: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["absent.py"], "there is no file absent.py"),
+        (["absent.py"], "there is no file absent.py in HERE"),
         (["drwn.py"], 'there is no file drwn.py (did you mean "drawn.py"?)'),
         (["."], ". is a directory: name a Python file (metta-sweep check takes directories)"),
         (["binary.py"], "binary.py is no Python file: it holds binary data"),
@@ -117,7 +117,7 @@ def test_a_picture_is_named_after_the_pipeline(folder: Path, capsys: pytest.Capt
         (["drawn.py:load"], '"load" in drawn.py needs arguments (path): make it in a global variable and name that'),
         (
             ["drawn.py", "--graph", "--format", "sgv"],
-            'unknown format "sgv" (did you mean "svg"?): choose svg, png, pdf, dot, mermaid or json',
+            'unknown format "sgv" (did you mean "svg"?): choose svg, png, pdf, html, dot, mermaid or json',
         ),
         (["drawn.py", "--format", "svg"], "--format is for drawings: add --graph"),
         (["drawn.py", "-o", "x.svg"], "-o is for drawings and for --source: add one of them"),
@@ -138,7 +138,7 @@ def test_bad_input_is_one_sentence_and_exit_2(
     Path("missing.py").write_text("import no_such\n")
     Path("empty.py").write_text("number = 3\n")
     assert main(["compile", *arguments]) == 2
-    assert capsys.readouterr() == ("", f"error: {message}\n")
+    assert capsys.readouterr() == ("", f"error: {message}\n".replace("HERE", str(Path.cwd())))
 
 
 def test_all_mistakes_of_the_file_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

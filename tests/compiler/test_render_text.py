@@ -216,7 +216,7 @@ def test_a_wrong_format_names_the_nearest() -> None:
     with pytest.raises(UsageError) as raised:
         render(graph_of(everything), "mermiad")
     assert str(raised.value) == (
-        'unknown format "mermiad" (did you mean "mermaid"?): choose svg, png, pdf, dot, mermaid or json'
+        'unknown format "mermiad" (did you mean "mermaid"?): choose svg, png, pdf, html, dot, mermaid or json'
     )
 
 

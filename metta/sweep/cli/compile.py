@@ -6,10 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from html import escape
-from pathlib import Path
 from types import ModuleType
-from typing import Final
 
 import click
 
@@ -27,7 +24,6 @@ from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.reporting import collecting
 from metta.sweep.runtime.compiled import CompiledGraph, compile_pipeline
 
-HTML: Final = "html"
 _WIDTH = 100
 _WORDS = {
     NodeKind.STAGE: ("stage", "stages"),
@@ -53,7 +49,7 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
     if not drawn and not source and output is not None:
         raise UsageError("-o is for drawings and for --source: add one of them")
     if drawn:
-        format = HTML if _is_page(format, output) else check_format(format, output)
+        format = check_format(format, output)
     with _compiled(target) as graphs:
         if not drawn and not source:
             show("\n\n".join(map(_described, graphs)))
@@ -64,24 +60,9 @@ def compile_file(target: str, *, drawn: bool, source: bool, format: str | None, 
             raise UsageError(f"{target} has {len(graphs)} pipelines ({names}): choose one, as in {example}")
         (graph,) = graphs
         if format is not None:
-            drawing = _page(graph) if format == HTML else render(graph.graph, format)
-            _deliver(drawing, format, graph.name, output)
+            _deliver(render(graph.graph, format), format, graph.name, output)
         else:
             _deliver(graph.source.encode(), "py", graph.name, output or "-")
-
-
-def _is_page(format: str | None, output: str | None) -> bool:
-    """Whether a page is asked for, by its name or by that of the file."""
-    return format == HTML or (format is None and output is not None and Path(output).suffix.lower() == f".{HTML}")
-
-
-def _page(graph: CompiledGraph) -> bytes:
-    """The drawing as a page of its own: as a notebook shows it, with a table where `dot` is missing."""
-    name = escape(graph.name)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name}</title>\n</head>\n'
-        f"<body>\n{graph._repr_html_()}\n</body>\n</html>\n"
-    ).encode(errors="xmlcharrefreplace")
 
 
 def _deliver(data: bytes, format: str, name: str, output: str | None) -> None:

@@ -54,7 +54,8 @@ class Row:
             return "-"
         finished = sum(number for state, number in self.counts.items() if state in _GOOD)
         failed = self.counts.get("failed", 0)
-        of = f", {failed} failed" if failed else ""
+        paused = self.counts.get("paused", 0)
+        of = "".join(f", {number} {word}" for number, word in ((paused, "paused"), (failed, "failed")) if number)
         if self.info.kind != "sweep":
             return f"{finished} {'stage' if finished == 1 else 'stages'} done{of}"
         done = finished + failed

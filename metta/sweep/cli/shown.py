@@ -16,6 +16,7 @@ import click
 from metta.sweep.cli.output import show
 from metta.sweep.contracts.records import record_fields_of_value
 from metta.sweep.errors import UsageError
+from metta.sweep.experiments.run import OwnRun
 from metta.sweep.pipeline.context import Context
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
@@ -58,6 +59,8 @@ def jsonable(value: object, depth: int = 0) -> Any:
         return "..."
     if isinstance(value, Context):
         value = value._asdict()
+    elif isinstance(value, OwnRun):
+        value = value._record
     if isinstance(value, Mapping):
         return {str(name): jsonable(item, depth + 1) for name, item in value.items()}
     if (fields := record_fields_of_value(value)) is not None:

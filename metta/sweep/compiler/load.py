@@ -120,7 +120,9 @@ def _check_source(file: str, given: str) -> None:
         folder, base = os.path.split(file)
         names = os.listdir(folder) if os.path.isdir(folder) else []
         near = nearest(os.path.splitext(base)[0], [name[:-3] for name in names if name.endswith(".py")])
-        hint = f' (did you mean "{os.path.join(os.path.dirname(given), near)}.py"?)' if near else ""
+        hint = "" if os.path.isabs(given) else f" in {os.getcwd()}"
+        if near:
+            hint = f' (did you mean "{os.path.join(os.path.dirname(given), near)}.py"?)'
         raise UsageError(f"there is no file {given}{hint}") from None
     except OSError as error:
         raise UsageError(f"{given} cannot be read: {error.strerror or error}") from None

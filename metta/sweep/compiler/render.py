@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 
 from metta.sweep.compiler.graph import Graph
@@ -15,15 +16,17 @@ from metta.sweep.errors import InternalError, UsageError
 
 TEXT_FORMATS: Mapping[str, Callable[[Graph], str]] = {"dot": to_dot, "mermaid": to_mermaid, "json": to_json}
 PICTURE_FORMATS = ("svg", "png", "pdf")
-FORMATS = (*PICTURE_FORMATS, *TEXT_FORMATS)
-_SUFFIXES = {"mmd": "mermaid", "gv": "dot", "": "svg"}
+PAGE_FORMAT = "html"
+FORMATS = (*PICTURE_FORMATS, PAGE_FORMAT, *TEXT_FORMATS)
+_SUFFIXES = {"mmd": "mermaid", "gv": "dot", "htm": PAGE_FORMAT, "": "svg"}
 
 
 def render(graph: Graph, format: str = "svg") -> bytes:
     """The drawing as bytes; text formats in UTF-8.
 
     Args:
-        format: "svg", "png" or "pdf" (by the `dot` program of graphviz); "dot", "mermaid" or "json".
+        format: "svg", "png" or "pdf" (by the `dot` program of graphviz); "html" (a page with a picture, or with a
+            table where there is no `dot`); "dot", "mermaid" or "json".
 
     Raises:
         UsageError: an unknown format, or `dot` is not installed.
@@ -32,7 +35,19 @@ def render(graph: Graph, format: str = "svg") -> bytes:
     if format in TEXT_FORMATS:
         # A half surrogate pair in a name becomes its escape, which JSON reads back.
         return TEXT_FORMATS[format](graph).encode(errors="backslashreplace")
+    if format == PAGE_FORMAT:
+        return to_page(graph).encode(errors="xmlcharrefreplace")
     return picture(to_dot(graph), format)
+
+
+def to_page(graph: Graph) -> str:
+    """The drawing as a page of its own: what a notebook shows."""
+    from metta.sweep.compiler.drawing.notebook import graph_bundle
+
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(graph.name)}</title>\n'
+        f"</head>\n<body>\n{graph_bundle(graph)['text/html']}\n</body>\n</html>\n"
+    )
 
 
 def check_format(format: str | None, path: str | Path | None = None) -> str:

@@ -49,6 +49,10 @@ class TrainingResult(OwnRun["TrainingResult", TrainingRecord]):
         """Mean training loss of the last epoch."""
         return self._record.loss
 
+    def __str__(self) -> str:
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return f"score {self.score:.4g} after {epochs}, loss {self.loss:.4g}"
+
 
 @dataclass(frozen=True)
 class TrainingExperiment(Experiment[TrainingResult]):

@@ -11,8 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from metta.sweep.compiler.render import FORMATS as GRAPH_FORMATS
-from metta.sweep.compiler.render import default_file_name, picture, write
+from metta.sweep.compiler.render import PICTURE_FORMATS, default_file_name, picture, write
 from metta.sweep.compiler.render_labels import printable
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
@@ -25,7 +24,7 @@ WIDTH: Final = 80
 NARROWEST_LABEL: Final = 24
 LABEL_IN_PICTURE: Final = 48
 
-FORMATS: Final = ("text", *GRAPH_FORMATS)
+FORMATS: Final = ("text", *PICTURE_FORMATS, "dot", "mermaid", "json")
 _SUFFIXES: Final = {"mmd": "mermaid", "gv": "dot", "txt": "text"}
 
 _HEAD: Final = ("trials", "best", "steps", "time", "status")
