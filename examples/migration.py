@@ -6,7 +6,7 @@ The old way:
 
 The new way is this file, or the command line with this file; what is set there replaces what stands here:
 
-    metta-sweep run examples/migration.py:experiment --set optimizer.ucb_beta=3.0 --budget 6
+    metta-sweep run examples/migration.py:experiment optimizer.ucb_beta=3.0 --budget 6
     metta-sweep ls
     metta-sweep resume my_sweep --budget 12
 

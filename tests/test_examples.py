@@ -125,7 +125,7 @@ def test_the_sweep_of_the_migration_runs_from_the_command_line(tmp_path: Path) -
     """The commands of its docstring."""
     skip_without("migration")
     assert (
-        "metta-sweep run examples/migration.py:experiment --set optimizer.ucb_beta=3.0 --budget 6"
+        "metta-sweep run examples/migration.py:experiment optimizer.ucb_beta=3.0 --budget 6"
         in (EXAMPLES / "migration.py").read_text()
     )
     command = [sys.executable, "-m", "metta.sweep.cli.main"]

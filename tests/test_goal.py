@@ -1,11 +1,12 @@
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metta.sweep.errors import UsageError
-from metta.sweep.goal import Goal, Objectives, crowding_distances, dominates, fronts, ranked
+from metta.sweep.goal import Goal, Losses, Objectives, crowding_distances, dominates, fronts, ranked
 
 
 def test_one_direction_is_for_the_metric_key() -> None:
@@ -81,3 +82,21 @@ def test_fronts_partition_and_never_dominate_inside(losses: list[tuple[float, fl
             assert not any(dominates(losses[other], losses[index]) for other in front)
             if number:
                 assert any(dominates(losses[other], losses[index]) for other in found[number - 1])
+
+
+def fronts_by_all_pairs(losses: list[Losses]) -> list[list[int]]:
+    left, found = list(range(len(losses))), []
+    while left:
+        found.append([one for one in left if not any(dominates(losses[other], losses[one]) for other in left)])
+        left = [one for one in left if one not in found[-1]]
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_fronts_are_those_of_comparing_all_pairs(width: int, seed: int) -> None:
+    draw = random.Random(seed)
+    few: list[Losses] = [tuple(float(draw.randint(0, 4)) for _ in range(width)) for _ in range(60)]  # with many ties
+    many: list[Losses] = [tuple(draw.random() for _ in range(width)) for _ in range(60)]
+    for losses in (few, many, few + many, []):
+        assert fronts(losses) == fronts_by_all_pairs(losses)

@@ -7,12 +7,17 @@ inside, every score is a tuple of losses (smaller is better, NaN is the worst).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metta.sweep.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Direction = Literal["maximize", "minimize"]
 Goal = Direction | Mapping[str, Direction]
@@ -130,20 +135,47 @@ def dominates(a: Losses, b: Losses) -> bool:
 
 
 def fronts(losses: Sequence[Losses]) -> list[list[int]]:
-    """The indices of `losses` in successive fronts of non-domination, each in ascending order. O(n^2)."""
-    beaten_by = [sum(dominates(other, own) for other in losses) for own in losses]
-    left = list(range(len(losses)))
-    result: list[list[int]] = []
-    while left:
-        front = [index for index in left if beaten_by[index] == 0]
-        for index in front:
-            beaten_by[index] = -1
-            for other in left:
-                if dominates(losses[index], losses[other]):
-                    beaten_by[other] -= 1
-        left = [index for index in left if beaten_by[index] >= 0]
-        result.append(front)
-    return result
+    """The indices of `losses` in successive fronts of non-domination, each in ascending order.
+
+    Efficient non-dominated sort with binary search (Zhang et al., IEEE TEVC 19(2), 2015): in lexicographic order
+    nothing is dominated by what comes later, and what a member of some front dominates, each front before it dominates
+    too. 5,000 trials take a fraction of a second, where comparing all pairs takes half a minute.
+    """
+    found: list[_Front] = []
+    for index in sorted(range(len(losses)), key=losses.__getitem__):
+        point = losses[index]
+        place = bisect_left(found, True, key=lambda front: not front.dominates(point))
+        if place == len(found):
+            found.append(_Front())
+        found[place].add(index, point)
+    return [sorted(front.indices) for front in found]
+
+
+class _Front:
+    """One front while it grows, in lexicographic order; with three losses or more as an array that doubles."""
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+        self._last: Losses = ()
+        self._rows: NDArray[np.float64] | None = None
+
+    def add(self, index: int, point: Losses) -> None:
+        if len(point) > 2:
+            import numpy as np
+
+            count = len(self.indices)
+            rows = np.empty((8, len(point))) if self._rows is None else self._rows
+            self._rows = rows = rows if count < len(rows) else np.concatenate([rows, np.empty_like(rows)])
+            rows[count] = point
+        self._last = point
+        self.indices.append(index)
+
+    def dominates(self, point: Losses) -> bool:
+        """True if a member is nowhere worse than `point`, which comes later, and somewhere better."""
+        if self._rows is None:  # of one or two losses, the last member is the best in the last one
+            return self._last[-1] <= point[-1] and self._last != point
+        rows = self._rows[: len(self.indices)]
+        return bool(((rows <= point).all(axis=1) & (rows < point).any(axis=1)).any())
 
 
 def crowding_distances(front: Sequence[Losses]) -> list[float]:

@@ -189,6 +189,30 @@ def test_what_fails_before_there_is_a_run_is_told_here(
     assert not ended.runs()
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed: str, ended: Commands) -> None:
+    """As a daemon may start it: what is opened gets the numbers of the streams that are not there."""
+    command = (
+        f"exec {sys.executable} -m metta.sweep.cli.main run {RUNNABLE}:pipeline rate=1 mode=exact --detach {closed}"
+    )
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=ended.environment, check=False, timeout=BOUND)
+    assert done.returncode == 0
+    run = ended.run_id()
+    until(RunStatus.COMPLETED, ended, run)
+    assert f"run {run} in " in ended("logs", f"{run}/driver")[1]
+    assert ended.remains() == []
+
+
+def test_a_driver_that_is_killed_before_its_run_is_there(ended: Commands, tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    child = ended.child("run", str(script), "--detach")
+    told = child.communicate(timeout=BOUND)[0]
+    assert child.returncode == 128 + signal.SIGKILL
+    assert told == "error: signal 9 (Killed) has ended the process in the background before its run had begun\n"
+    assert ended.remains() == []
+
+
 def test_ctrl_c_before_the_run_has_begun(ended: Commands, tmp_path: Path) -> None:
     script = tmp_path / "slow_to_load.py"
     script.write_text(

@@ -16,6 +16,10 @@ from click.shell_completion import ShellComplete
 from metta.sweep.cli import main as entry
 from metta.sweep.cli.main import DEBUG, main
 from metta.sweep.cli.output import show
+from metta.sweep.compiler import render
+from metta.sweep.contracts import diagnostics
+from metta.sweep.experiments.tree import drawing
+from metta.sweep.interop import EXPORTERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -199,6 +203,25 @@ def test_bash_takes_the_script(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_completed(words: list[str], start: str, completed: list[tuple[str, str]]) -> None:
     found = ShellComplete(entry.cli, {}, "metta-sweep", "").get_completions(words, start)
     assert [(item.type, item.value) for item in found] == completed
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "known"),
+    [
+        ("check", "--format", diagnostics.FORMATS),
+        ("compile", "--format", render.FORMATS),
+        ("tree", "--format", drawing.FORMATS),
+        ("export", "--to", EXPORTERS.names()),
+    ],
+)
+def test_every_format_is_completed_and_told(
+    command: str, option: str, known: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands have lists of their own, since what knows the formats takes a while to load."""
+    completion = ShellComplete(entry.cli, {}, "metta-sweep", "_METTA_SWEEP_COMPLETE")
+    assert {item.value for item in completion.get_completions([command, option], "")} == set(known)
+    main([command, "--help"])
+    assert set(known) <= set(re.findall(r"\w+", capsys.readouterr().out))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

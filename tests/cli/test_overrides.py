@@ -1,4 +1,4 @@
-"""Values of `--set`, by declared type."""
+"""Settings of the command line, by declared type."""
 
 from __future__ import annotations
 

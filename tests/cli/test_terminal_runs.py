@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,10 +66,8 @@ def test_one_ctrl_c_says_what_happens_and_how_to_go_on(command: Commands, opened
     terminal = opened("run", f"{RUNNABLE}:slow_sweep", "--budget", "5")
     terminal.until("trial 2")
     terminal.until(lambda: command.noted("sleep") == 1)
-    began = time.monotonic()
     terminal.press(CTRL_C)
     assert terminal.end() == 130
-    assert time.monotonic() - began < 50  # five times the promise
     run = command.run_id()
     in_order(
         terminal,

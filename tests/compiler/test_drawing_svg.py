@@ -66,15 +66,15 @@ def test_a_picture_is_named_and_described() -> None:
 
 @needs_dot
 def test_states_are_written_into_their_boxes_and_paint_them() -> None:
-    svg = drawing_svg(drawn(), {"load": Mark("failed", "✖ failed: no rows", ("last error: no rows",))})
+    svg = drawing_svg(drawn(), {"load": Mark("failed", "✗ failed: no rows", ("last error: no rows",))})
     found = groups(svg)
     load = found["load"]
     assert load.get("class") == "node state-failed"
-    assert texts(load)[-1] == "✖ failed: no rows"
+    assert texts(load)[-1] == "✗ failed: no rows"
     (box, *_) = [each for each in load if each.tag == f"{SVG}path"]
     assert (box.get("fill"), box.get("stroke")) == (PAINTS["failed"].fill, PAINTS["failed"].line)
     tip = load.findtext(f"{SVG}title") or ""
-    assert re.fullmatch(r"load \(.*drawn.py:\d+\)\n✖ failed: no rows\nlast error: no rows", tip)
+    assert re.fullmatch(r"load \(.*drawn.py:\d+\)\n✗ failed: no rows\nlast error: no rows", tip)
     (state,) = [each for each in load if each.get("class") == "state"]
     numbers = [float(x) for x in re.findall(r"(-?[\d.]+),", box.get("d", ""))]
     assert state.get("text-anchor") == "middle"
@@ -87,8 +87,8 @@ def test_states_are_written_into_their_boxes_and_paint_them() -> None:
 @needs_dot
 def test_a_stage_may_be_called_like_the_room_for_its_state() -> None:
     pipeline = Pipeline(rows=list[int]).stage("\ue000", shrink).through(rows=list[int])
-    found = groups(drawing_svg(drawing_of(graph_of(pipeline)), {"\ue000": Mark("done", "✔ done")}))
-    assert texts(found["\ue000"]) == ["\ue000", "shrink", "✔ done"]
+    found = groups(drawing_svg(drawing_of(graph_of(pipeline)), {"\ue000": Mark("done", "✓ done")}))
+    assert texts(found["\ue000"]) == ["\ue000", "shrink", "✓ done"]
 
 
 @needs_dot
@@ -139,8 +139,8 @@ def test_titles_of_frames_are_drawn_over_the_arrows() -> None:
 def test_a_drawing_is_laid_out_once() -> None:
     drawing = drawing_of(graph_of(everything, "laid out once"))
     before = layout._laid_out.cache_info().misses
-    drawing_svg(drawing, {"load": Mark("running", "▶ running")})
-    drawing_svg(drawing, {"load": Mark("done", "✔ done")})
+    drawing_svg(drawing, {"load": Mark("running", "▸ running")})
+    drawing_svg(drawing, {"load": Mark("done", "✓ done")})
     assert layout._laid_out.cache_info().misses == before + 1
 
 
@@ -170,12 +170,20 @@ def test_what_is_too_large_is_not_laid_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_table_says_the_same() -> None:
-    table = drawing_table(drawn(), {"load": Mark("failed", "✖ failed", ("no <rows>",))}, "A <note>.")
+    table = drawing_table(drawn(), {"load": Mark("failed", "✗ failed", ("no <rows>",))}, "A <note>.")
     assert '<p class="note">A &lt;note&gt;.</p>' in table
     assert '<tr class="state-failed"><td>load</td><td></td><td>retry 2, timeout 90 s, validate, log</td>' in table
-    assert "<td>✖ failed (no &lt;rows&gt;)</td>" in table
+    assert "<td>✗ failed (no &lt;rows&gt;)</td>" in table
     rows = ElementTree.fromstring(table.partition("</p>")[2]).findall("tbody/tr")
     assert len(rows) == len(drawn().stages)
+
+
+@needs_dot
+def test_no_name_turns_round_the_words_beside_it() -> None:
+    turned = Drawing("a", (DrawnNode("s", "stage", "fit\u202egnp.exe"),))
+    for seen in (drawing_svg(turned), drawing_table(turned)):
+        assert "\u202e" not in seen
+        assert "fit\ufffdgnp.exe" in seen
 
 
 def test_a_long_table_is_cut() -> None:

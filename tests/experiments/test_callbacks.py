@@ -66,20 +66,23 @@ def test_a_callback_hears_all_there_is_to_know(tmp_path: Path) -> None:
     assert {(event.attempt, event.resumed) for event in starts} >= {(1, False), (2, True)}
 
 
-def test_one_that_raises_is_switched_off_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+def test_one_that_raises_is_switched_off_and_told_of_once(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     heard: list[SweepEvent] = []
     others: list[SweepEvent] = []
 
     def broken(event: SweepEvent) -> None:
         heard.append(event)
-        raise ValueError("no more room")
+        raise kind("no more room")
 
     with caplog.at_level(logging.WARNING, "metta.sweep"):
         run(broken, others.append)
     assert len(heard) == 1
     assert isinstance(others[-1], SweepEnded)
     assert caplog.messages == [
-        "the callback broken failed and is switched off, the sweep goes on: ValueError: no more room"
+        f"the callback broken failed and is switched off, the sweep goes on: {kind.__name__}: no more room"
     ]
 
 

@@ -161,6 +161,23 @@ def test_two_sweeps_share_a_storage(tmp_path: Path) -> None:
     assert len(study(tmp_path / "sweep.log", "digits-2").trials) == 2
 
 
+def test_after_an_export_that_was_cut_short_the_next_one_is_whole(tmp_path: Path) -> None:
+    """Optuna would write behind half a line, and then read neither."""
+    sweep, path = snapshot(*map(made, range(3))), tmp_path / "sweep.log"
+    export(sweep, path)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    begins = [sum(map(len, lines[:count])) for count in range(len(lines))]
+    for begin, line in zip(begins, lines, strict=True):
+        for cut in {begin + 1, begin + len(line) // 2, begin + len(line) - 1, begin + len(line)}:
+            path.write_bytes(whole[:cut])
+            export(sweep, path)
+            found = study(path)
+            assert [trial.value for trial in found.trials] == [0.3, 1.3, 2.3], cut
+            assert found.user_attrs["sweep/run"] == "digits-1"
+            assert found.metric_names == ["score"]
+
+
 def test_a_study_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "sweep.log")))
     optuna.create_study(study_name="mine", storage=storage)
@@ -181,3 +198,7 @@ def test_what_is_no_storage_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         export_run(snapshot(made(0)), "optuna", path=tmp_path / "notes.txt")
     assert (tmp_path / "notes.txt").read_text() == "dear diary\n"
+    (tmp_path / "notes.txt").write_text("no line's end")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        export_run(snapshot(made(0)), "optuna", path=tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "no line's end"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,21 @@ def test_a_row_per_trial_and_a_row_per_metric(tmp_path: Path) -> None:
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     """A spreadsheet would run it; numbers stay numbers."""
-    params = {"a": "=1+1", "b": "@SUM(A1)", "c": "-x", "d": "+x", "e": "\tx", "f": -1.5, "=cmd": "1"}
+    params = {
+        "a": "=1+1",
+        "b": "@SUM(A1)",
+        "c": "-x",
+        "d": "+x",
+        "e": "\tx",
+        "g": "\n=x",
+        "h": "\uff1dx",
+        "f": -1.5,
+        "=cmd": "1",
+    }
     export_run(snapshot(made(0, params=dict(params))), "csv", path=tmp_path / "trials.csv")
     (row,) = read(tmp_path / "trials.csv")
     assert [row[name] for name in "abcdef"] == ["'=1+1", "'@SUM(A1)", "'-x", "'+x", "'\tx", "-1.5"]
+    assert (row["g"], row["h"]) == ("'\n=x", "'\uff1dx")
     assert row["'=cmd"] == "1"
 
 
@@ -128,3 +140,26 @@ def test_the_old_file_stays_where_the_new_one_fails(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="gone"):
         export_run(snapshot(broken), "csv", path=tmp_path / "other.csv", reports=path)
     assert path.read_bytes() == before
+
+
+def test_what_utf8_and_floats_do_not_have_is_a_text(tmp_path: Path) -> None:
+    """The name of a file that is no UTF-8, as Python reads it, and a number beyond all floats."""
+    odd: dict[str, Any] = {"caf\udce9": "caf\udce9", "large": 10**400}
+    sweep = snapshot(made(0, params=odd))
+    export_run(sweep, "csv", path=tmp_path / "trials.csv")
+    (row,) = read(tmp_path / "trials.csv")
+    assert (row["caf\\udce9"], row["large"]) == ("caf\\udce9", str(10**400))
+    export_run(sweep, "parquet", path=tmp_path / "trials.parquet")
+    assert parquet.read_table(tmp_path / "trials.parquet")["caf\\udce9"].to_pylist() == ["caf\\udce9"]
+
+
+def test_no_pipe_is_replaced_and_no_link(tmp_path: Path) -> None:
+    """A user who may do all would lose /dev/stdout else."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    with pytest.raises(StorageError, match=r"pipe cannot be written: it is a pipe or a device; name a file"):
+        export_run(snapshot(made(0)), "csv", path=tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    export_run(snapshot(made(0)), "csv", path=tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read(tmp_path / "real.csv")) == 1

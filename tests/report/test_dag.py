@@ -137,12 +137,12 @@ def test_what_is_written_into_the_boxes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="strict"):
         durable.run(rows=[1, 2, 3, 4, 5])
     lines = shown(view_of(durable.store, "judged"))
-    assert lines["load"].startswith("✔ done · ")
-    assert lines["shrink"].startswith("✔ done 2× · ")
-    assert lines["square"].startswith("✔ done 2× · ")
+    assert lines["load"].startswith("✓ done · ")
+    assert lines["shrink"].startswith("✓ done 2× · ")
+    assert lines["square"].startswith("✓ done 2× · ")
     assert lines["loop@until"] == "no 2×"
     assert lines["conditional"] == "yes 1×"
-    assert lines["conditional.then.judge"] == "✖ failed: ValueError: the <judg…"
+    assert lines["conditional.then.judge"] == "✗ failed: ValueError: the <judg…"
     assert lines["tell"] == "○ not run"
 
 
@@ -209,9 +209,9 @@ def test_a_folded_pipeline_is_told_as_a_whole(tmp_path: Path) -> None:
         (group,) = (each for id, each in groups(view.to_svg(collapsed={frame.id})).items() if id == frame.id)
         lines[name] = texts(group)
         # Unfolded, the frame itself says how the step has ended where that is recorded.
-        assert view.to_svg(collapsed=()).count("✖ failed") == (4 if name == "hooked" else 2)
-    assert lines["hooked"] == ["whole", "2 stages", "checkpoint", "✖ failed: ValueError: no 1"]
-    assert lines["plain"] == ["parts", "2 stages", "✖ failed · 1 of 2 done"]
+        assert view.to_svg(collapsed=()).count("✗ failed") == (4 if name == "hooked" else 2)
+    assert lines["hooked"] == ["whole", "2 stages", "checkpoint", "✗ failed: ValueError: no 1"]
+    assert lines["plain"] == ["parts", "2 stages", "✗ failed · 1 of 2 done"]
 
 
 class Tuning(Experiment[float]):
@@ -230,7 +230,7 @@ def test_an_experiment_is_folded_and_has_the_state_of_its_run(tmp_path: Path) ->
     assert states(view) == {"tune": "done"}
     assert view.folded() == {"tune"}
     assert view.folded(expanded={"tune"}) == frozenset()
-    assert shown(view)["tune"].startswith("✔ done · ")
+    assert shown(view)["tune"].startswith("✓ done · ")
     assert texts(groups(view.to_svg(collapsed=()))["tune.deep"])[0] == "deep"
 
 
@@ -323,7 +323,7 @@ def test_a_drawing_of_another_pipeline_is_drawn_all_the_same(frozen: Store, tmp_
     (folder,) = durable.store.runs_folder.iterdir()
     shutil.copy(folder / FILE, frozen.runs_folder / "frozen-1" / FILE)
     view = view_of(frozen, "frozen-1")
-    assert shown(view)["square"].startswith("✔ done 3×")
+    assert shown(view)["square"].startswith("✓ done 3×")
     assert states(view)["tell"] == "waiting"
 
 

@@ -309,6 +309,20 @@ def test_the_same_number_is_one_name_and_other_values_are_others() -> None:
     assert len({row.places[0] for row in figure.rows}) == 4
 
 
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        ({"x": {"type": "PowerOfTwo", "lo": 1, "hi": 2**52}}, [1, 2**53 - 1]),  # its logarithm is 53.0
+        ({"x": {"type": "Choice", "values": 5}}, ["a", "b"]),
+        ({"x": {"type": "Choice", "values": None}}, [0.5, 1.5]),
+    ],
+)
+def test_a_space_that_does_not_fit_to_the_values_is_no_failure(space: dict[str, Any], values: list[Any]) -> None:
+    trials = [trial(number, 1.0, params={"x": value}) for number, value in enumerate(values)]
+    figure = parallel_coordinates(replace(snapshot(*trials), space=space))
+    assert all(None not in row.places for row in figure.rows)
+
+
 def test_a_parameter_is_known_by_its_full_path() -> None:
     trials = [trial(0, 1.0, params={"a.x": 0.1}), trial(1, 2.0, params={"x": 0.5}), trial(2, 3.0, params={"x": 0.7})]
     figure = parallel_coordinates(snapshot(*trials))

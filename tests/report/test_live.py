@@ -19,11 +19,11 @@ from metta.sweep.report.events import (
     TrialStarted,
 )
 from metta.sweep.report.frames import summary, sweep_frame, texts
-from metta.sweep.report.live import LineView, TerminalView, clock, live_view
+from metta.sweep.report.live import LineView, TerminalView, live_view
 from metta.sweep.report.progress import Best, Progress, advance, progress_of
 from metta.sweep.report.region import Paper
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.report.text import cells, harmless, one_line, shorten
+from metta.sweep.report.text import cells, clock, harmless, one_line, shorten
 from metta.sweep.trial import Failure, FailureReason, Trial, TrialState
 
 PARAMS = {"trainer.learning_rate": 0.012345, "trainer.batch_size": 32}

@@ -1,4 +1,4 @@
-"""The order of trials, and the fast sort into fronts against the plain one."""
+"""The order of trials."""
 
 from __future__ import annotations
 
@@ -6,25 +6,14 @@ import random
 
 import pytest
 
-from metta.sweep import goal
-from metta.sweep.goal import Objectives, ranked
-from metta.sweep.report.ranking import fronts, pareto_front, ranking
+from metta.sweep.goal import Goal, Objectives, ranked
+from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.trial import TrialState
 from tests.report.snapshots import TWO, trial
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 4])
-@pytest.mark.parametrize("seed", range(4))
-def test_fronts_are_those_of_comparing_all_pairs(width: int, seed: int) -> None:
-    draw = random.Random(seed)
-    few = [tuple(float(draw.randint(0, 4)) for _ in range(width)) for _ in range(60)]  # with many ties
-    many = [tuple(draw.random() for _ in range(width)) for _ in range(60)]
-    for losses in (few, many, few + many, []):
-        assert fronts(losses) == goal.fronts(losses)
-
-
 @pytest.mark.parametrize("wanted", ["maximize", "minimize", TWO])
-def test_one_step_ranks_as_optimizers_rank(wanted: goal.Goal) -> None:
+def test_one_step_ranks_as_optimizers_rank(wanted: Goal) -> None:
     draw = random.Random(3)
     objectives = Objectives.of(wanted)
     scores = [[float(draw.randint(0, 9)) for _ in objectives.keys] for _ in range(40)]

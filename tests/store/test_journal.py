@@ -342,6 +342,17 @@ def test_files_are_private_and_made_once(tmp_path: Path) -> None:
         Journal.create(tmp_path / "run.db")
 
 
+@pytest.mark.parametrize("target", ["run.db-wal", "/dev/zero"])
+def test_a_link_in_the_place_of_the_log_is_said(tmp_path: Path, target: str) -> None:
+    """SQLite follows none; what it leads to is not copied, which would have no end."""
+    with Journal.create(tmp_path / "run.db") as made:
+        made.commit([Entry("run.started")])
+    (tmp_path / "run.db-wal").symlink_to(target)
+    (tmp_path / "run.db-journal").write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"run\.db-wal is damaged: it is no regular file"):
+        Journal.open(tmp_path / "run.db", write=False).close()
+
+
 def test_a_missing_or_linked_file_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no journal"):
         Journal.open(tmp_path / "run.db", write=False)

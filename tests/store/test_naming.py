@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metta.sweep
-from metta.sweep.store.naming import is_plain, slug, stage_path, unique_slug
+from metta.sweep.store.naming import is_plain, natural_order, slug, stage_path, unique_slug
 
 PACKAGE = Path(next(iter(metta.sweep.__path__)))
 
@@ -108,3 +108,9 @@ def test_the_package_starts_no_shell() -> None:
     suspects = [file for file, text in texts.items() if any(word in text for word in (*SHELLS, "shell"))]
     assert [f"{file}:{line}" for file in suspects for line in shell_calls(ast.parse(texts[file]))] == []
     assert list(shell_calls(ast.parse("import os\nos.system('ls')\nsubprocess.run(x, shell=True)"))) == [2, 3]
+
+
+def test_numbers_in_names_count() -> None:
+    names = ["trial-10", "trial-2", "a", "trial", "x²", "7", "²"]
+    assert sorted(names, key=natural_order) == ["7", "a", "trial", "trial-2", "trial-10", "x²", "²"]
+    assert sorted(["9" * 10_000, "8"], key=natural_order) == ["8", "9" * 10_000]  # more digits than Python reads

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from metta.sweep.cli.detach import LOG
+from metta.sweep.cli.logs import logs_of
 from metta.sweep.ui.logs import TAIL, log_paths, plain_text, read_log, tails
 
 
@@ -26,6 +28,15 @@ def test_logs_are_found_in_the_order_of_their_numbers(run: Path) -> None:
     assert log_paths(run) == expected
     assert log_paths(run, run / "trials" / "trial-0010") == expected[1:2]
     assert log_paths(run, run / "trials" / "trial-0099") == []
+
+
+def test_what_a_detached_driver_has_said_is_a_log_too(run: Path) -> None:
+    (run / LOG).parent.mkdir()
+    (run / LOG).write_text("it goes on\n")
+    assert log_paths(run)[0] == str(LOG)
+    part = read_log(run, str(LOG))
+    assert part is not None
+    assert part.text == "it goes on\n"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,22 @@ def test_a_link_to_a_folder_is_not_walked(run: Path) -> None:
     (run / "trials" / "linked").symlink_to(outside)
     (run / "children").symlink_to(outside)
     assert not any("linked" in path or "children" in path for path in log_paths(run))
+
+
+def test_what_is_too_deep_or_no_file_is_no_log(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python follows no thousand folders, and a pipe would be read for ever."""
+    before = logs_of(run)
+    os.mkfifo(run / "trials" / "log.txt")
+    monkeypatch.chdir(run / "trials")
+    for _ in range(1_200):
+        os.mkdir("d")
+        os.chdir("d")
+    assert logs_of(run) == before
+    assert read_log(run, "trials/log.txt") is None
+    assert str(before[0].relative_to(run)) in log_paths(run)
+    for _ in range(1_200):  # pytest could not remove them
+        os.chdir("..")
+        os.rmdir("d")
 
 
 def test_the_end_of_a_long_log_is_shown_and_what_came_before(run: Path) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import durability
+from metta.sweep.cli.shown import jsonable
+from metta.sweep.cli.sweep_text import trial_json
 from metta.sweep.errors import DamagedError
+from metta.sweep.experiments import SweepExperiment
+from metta.sweep.experiments.sweep_status import sweep_status
+from metta.sweep.optimizers import RandomOptimizer
+from metta.sweep.space import Choice, Constant, SearchSpace, Uniform
 from metta.sweep.store.run import Run
 from metta.sweep.store.runs import Store
 from metta.sweep.ui.rendering import csp_hash
@@ -83,6 +89,9 @@ def test_the_data_are_json_values(runs: Runs) -> None:
     assert set(data["figures"]) >= {"history", "timeline"}
     assert data["failures"][0]["message"] == f"no luck with {stores.EVIL}"
     assert data["trials"][0]["params"]["x"] > 0
+    with Run.open(runs.sweep.folder, write=False) as run:  # a trial is told as `best --json` tells it
+        told = [jsonable(trial_json(trial)) for trial in sweep_status(run).trials]
+    assert sorted(data["trials"], key=lambda trial: trial["id"]) == told
     with Run.open(runs.pipeline.folder, write=False) as run:
         data = json.loads(json.dumps(report_json(run), allow_nan=False))
     assert [stage["name"] for stage in data["stages"]] == ["inner"]
@@ -114,3 +123,29 @@ def test_a_run_that_has_only_just_been_made(tmp_path: Path) -> None:
     with Store.at(tmp_path).create("young", "sweep"):
         info = Store.at(tmp_path).all()[0]
         assert "it has not begun" in html_of(info.folder)
+
+
+def test_secret_parameters_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their names, as addresses with passwords, and as values of the environment."""
+    monkeypatch.setenv("SERVICE_TOKEN", "hunter2-of-the-environment")
+    space = {
+        "x": Uniform(0.0, 1.0),
+        "api_token": Choice(["hunter2-one", "hunter2-two"]),
+        "data": Choice(["https://me:hunter2@host/", "plain"]),
+        "auth": Constant("hunter2-of-the-environment"),
+    }
+    experiment = SweepExperiment(
+        stores.objective,
+        search_space=SearchSpace(space),
+        optimizer=RandomOptimizer(),
+        executor=stores.Instantly(1),
+        seed=1,
+        store=tmp_path,
+    )
+    assert len(experiment.run(6).trials) == 6
+    with Run.open(Store.at(tmp_path).all()[0].folder, write=False) as run:
+        html, told = report_html(run), json.dumps(report_json(run))
+    assert "hunter2" not in html
+    assert "hunter2" not in told
+    assert "***" in told
+    assert "plain" in html

@@ -11,12 +11,12 @@ from typing import Final
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from metta.sweep.cli.file_commands import SHELLS
 from metta.sweep.cli.output import show
 from metta.sweep.errors import UsageError
 from metta.sweep.store.runs import Store
 
 MOST: Final = 200
-SHELLS: Final = ("bash", "zsh", "fish")
 _KNOWN: Final = "one for bash, zsh and fish"
 
 

@@ -58,8 +58,10 @@ def go_to_background(store: str | None, *, dry_run: bool = False, as_json: bool 
         raise UsageError("--detach needs a store to come back to: leave out --store none")
     if not hasattr(os, "fork"):
         raise UsageError("--detach needs a system that can fork a process: start it without, in a terminal of its own")
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     # What is said before there is a run to keep it; closed by whoever reads it last.
     early = tempfile.TemporaryFile()  # noqa: SIM115
     reading, writing = os.pipe()
@@ -74,6 +76,13 @@ def go_to_background(store: str | None, *, dry_run: bool = False, as_json: bool 
     _speak_to(early.fileno())
     sys.stdout, sys.stderr = _masked(1), _masked(2)
     return partial(_announce, early=early, writing=writing)
+
+
+def _open_standard_streams() -> None:
+    """Fill the places of those that were closed: what is opened next would take their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 # In the background
@@ -180,4 +189,7 @@ def _failed(pid: int, early: IO[bytes]) -> int:
     early.seek(0)
     click.echo(early.read(), nl=False, err=True)
     code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        what = f"signal {-code} ({signal.strsignal(-code)})"
+        click.echo(f"error: {what} has ended the process in the background before its run had begun", err=True)
     return code if code >= 0 else 128 - code

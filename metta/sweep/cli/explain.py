@@ -37,11 +37,12 @@ def explain(code: str | None, *, as_json: bool = False) -> int:
     from metta.sweep.explain import codes, page, title
 
     if as_json:
-        import json
         from dataclasses import asdict
 
+        from metta.sweep.cli.shown import show_json
+
         told = [{"code": each, "title": title(each)} for each in codes()] if code is None else asdict(page(code))
-        show(json.dumps(told, indent=2, ensure_ascii=False))
+        show_json(told)
     elif code is None:
         show("\n".join(map(_folded if sys.stdout.isatty() else str, _lines())))
         show("\nmetta-sweep explain CODE says more about one of them")

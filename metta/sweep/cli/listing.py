@@ -15,8 +15,8 @@ from metta.sweep.cli.shown import duration, show_json, table
 from metta.sweep.errors import MettaSweepError, StorageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
-from metta.sweep.report.live import number_text, shorten
 from metta.sweep.report.pipeline_status import pipeline_status
+from metta.sweep.report.text import number_text, shorten
 from metta.sweep.store.nested import runs_below
 from metta.sweep.store.run import Run, RunInfo, RunStatus
 from metta.sweep.store.runs import Store

@@ -14,14 +14,17 @@ from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import show_json
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
-from metta.sweep.store.files import inside, storage_errors
-from metta.sweep.store.naming import slug, unique_slug
+from metta.sweep.store.files import inside, storage_errors, walk
+from metta.sweep.store.naming import natural_order, slug, unique_slug
 from metta.sweep.store.run import RunInfo, RunStatus, read_info
 from metta.sweep.store.runs import Store
 
 LOG: Final = "log.txt"
 OLDER: Final = "log.1.txt"
 """What the file was called when it became too large for one."""
+
+PLACES: Final = ("driver", "trials", "stages", "children")
+"""The folders in that of a run that hold logs."""
 
 POLL: Final = 0.5
 PIECE: Final = 1 << 16
@@ -76,13 +79,13 @@ def logs_of(run: Path, path: Sequence[str] = ()) -> list[Path]:
     Args:
         path: the number of a trial ("7", "trial-7"), or a stage and what is inside of it ("attempt-2", for one).
     """
-    found = [log for name in ("driver", "trials", "stages", "children") for log in (run / name).rglob(LOG)]
-    kept = [log for log in found if not log.is_symlink() and log.resolve().is_relative_to(run.resolve())]
-    return sorted((log for log in kept if _is_named(log.relative_to(run), path)), key=_order)
-
-
-def _order(log: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(log))]
+    found = [Path(folder, LOG) for name in PLACES for folder, _, files in walk(run / name) if LOG in files]
+    # A pipe in the place of a log would be read for ever.
+    found = [log for log in found if log.is_file() and not log.is_symlink()]
+    kept = [log for log in found if log.resolve().is_relative_to(run.resolve())]
+    return sorted(
+        (log for log in kept if _is_named(log.relative_to(run), path)), key=lambda log: natural_order(str(log))
+    )
 
 
 def _is_named(log: Path, path: Sequence[str]) -> bool:

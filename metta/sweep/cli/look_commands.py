@@ -118,7 +118,7 @@ def report_command(run: str, store: str | None, output: str | None, as_json: boo
 @click.command("ui", short_help="Look at runs in a browser, live.")
 @run_argument(required=False, metavar="[RUN]")
 @STORE
-@click.option("--port", type=Whole(0, 65535), metavar="N", help="Where to listen. Default: a free one.")
+@click.option("--port", type=Whole(0, 65535), metavar="N", help="Where to listen. Default: 8265, or a free one.")
 @click.option("--host", metavar="ADDR", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def ui_command(run: str | None, store: str | None, port: int | None, host: str, no_browser: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from metta.sweep.errors import DamagedError, RunError, UsageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.store.run import Run, RunInfo, RunStatus
 from metta.sweep.store.runs import Store
 
-SWEEP = "sweep"
+SWEEP: Final = "sweep"
+"""The kind of the run of a sweep."""
 
 
 def sound(info: RunInfo) -> RunInfo:

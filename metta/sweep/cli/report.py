@@ -6,7 +6,6 @@ import json
 
 from metta.sweep.cli.opening import opened, sound
 from metta.sweep.cli.output import show, write_file
-from metta.sweep.cli.shown import jsonable
 from metta.sweep.store.runs import Store
 
 STDOUT = "-"
@@ -26,7 +25,7 @@ def write_report(text: str, *, store: str | None, output: str | None, as_json: b
         from metta.sweep.ui.report_page import report_html, report_json
 
         id = run.id
-        told = json.dumps(jsonable(report_json(run)), indent=2) + "\n" if as_json else report_html(run)
+        told = json.dumps(report_json(run), indent=2) + "\n" if as_json else report_html(run)
     if output is None:
         output = STDOUT if as_json else f"{id}.html"
     if output == STDOUT:

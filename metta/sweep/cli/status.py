@@ -7,20 +7,19 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from metta.sweep.cli.opening import sound
+from metta.sweep.cli.opening import SWEEP, has_begun, sound
 from metta.sweep.cli.origin import read_origin
 from metta.sweep.cli.output import show
 from metta.sweep.cli.shown import duration, jsonable, show_json, table, user_traceback
 from metta.sweep.cli.sweep_text import status_json, status_lines
 from metta.sweep.cli.watching import watch_run
 from metta.sweep.errors import StorageError
-from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
 from metta.sweep.experiments.tree.drawing import to_text
 from metta.sweep.experiments.tree.run_tree import RunTree, run_tree
-from metta.sweep.report.live import shorten
 from metta.sweep.report.pipeline_status import PipelineStatus, StageState, pipeline_status
 from metta.sweep.report.region import can_redraw
+from metta.sweep.report.text import shorten
 from metta.sweep.store.lock import holder
 from metta.sweep.store.nested import child_runs, top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus
@@ -82,9 +81,8 @@ def run_json(run: Run, below: RunTree | None = None) -> dict[str, Any]:
     """
     info = run.info
     head = {"run": info.id, "name": info.name, "kind": info.kind, "folder": info.folder, "created": info.created}
-    if info.kind == "sweep":
-        has_begun = next(run.journal.events(kinds={STARTED}), None) is not None
-        rest: dict[str, Any] = {"status": info.status, **(status_json(sweep_status(run)) if has_begun else {})}
+    if info.kind == SWEEP:
+        rest: dict[str, Any] = {"status": info.status, **(status_json(sweep_status(run)) if has_begun(run) else {})}
     else:
         status = pipeline_status(run)
         rest = {
@@ -102,9 +100,8 @@ def run_lines(run: Run, below: RunTree | None = None) -> list[str]:
     """The same for people."""
     info = run.info
     nested = [] if below is None else _nested(below)
-    if info.kind == "sweep":
-        has_begun = next(run.journal.events(kinds={STARTED}), None) is not None
-        lines = status_lines(sweep_status(run)) if has_begun else ["it has not begun"]
+    if info.kind == SWEEP:
+        lines = status_lines(sweep_status(run)) if has_begun(run) else ["it has not begun"]
         return [*_head(info, info.status), *lines, *nested, *_next_command(info, info.status)]
     status = pipeline_status(run)
     return [*_head(info, status.status), *_stages(status), *nested, *_why(status), *_next_command(info, status.status)]

@@ -8,7 +8,7 @@ from typing import Any
 from metta.sweep.cli.shown import duration, user_traceback
 from metta.sweep.experiments.results import SweepResult
 from metta.sweep.experiments.sweep_status import SweepStatus
-from metta.sweep.report.live import number_text, shorten, value_text
+from metta.sweep.report.text import number_text, shorten, value_text
 from metta.sweep.trial import Trial, TrialState
 
 MOST_RUNNING = 20
@@ -38,6 +38,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "score": trial.score,
         "step": trial.step,
         "cost": trial.cost,
+        "parent": trial.parent,
         "failure": told,
     }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
-from metta.sweep.experiments.records import STARTED
+from metta.sweep.cli.opening import SWEEP, has_begun
 from metta.sweep.experiments.sweep_reading import SweepReader
 from metta.sweep.report.frames import sweep_frame
 from metta.sweep.report.inner import InnerRuns
@@ -36,7 +36,7 @@ def watch_run(folder: Path, stream: TextIO) -> None:
     if read_info(folder).status is not RunStatus.RUNNING:
         return
     with Run.open(folder, write=False) as run:
-        looker: Looker = SweepLooker(run) if run.kind == "sweep" else PipelineLooker(run)
+        looker: Looker = SweepLooker(run) if run.kind == SWEEP else PipelineLooker(run)
         looker.look()
         region = Region(stream, looker.frame)
         region.start()
@@ -83,7 +83,7 @@ class SweepLooker:
         if seq == self._seq:
             return
         if self._reader is None:
-            if next(self._run.journal.events(kinds={STARTED}), None) is None:
+            if not has_begun(self._run):
                 return
             self._reader = SweepReader(self._run)
         progress = progress_of(self._reader.read())

@@ -78,11 +78,12 @@ def _executor_name(value: object) -> str:
     return value if isinstance(value, str) else str(getattr(made, "__name__", type(made).__name__))
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 def printable(text: str) -> str:
-    """Without control characters and half surrogate pairs, which no drawing format can hold."""
+    """Without control characters and half surrogate pairs, which no drawing format can hold, and without marks that
+    turn round the direction of the words beside them."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

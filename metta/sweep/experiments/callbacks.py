@@ -117,7 +117,7 @@ class Relay:
                     self._listener(event)
                 elif idle is not None:
                     idle()
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # the latter would end the thread without a word
                 self._is_off = True
                 logging.getLogger("metta.sweep").debug("the traceback of a callback", exc_info=True)
                 _warn(

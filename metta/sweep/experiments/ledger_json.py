@@ -165,7 +165,7 @@ def failure_to_json(failure: Failure) -> list[str]:
 def failure_from_json(data: list[str]) -> Failure:
     """The failure that `failure_to_json` wrote."""
     reason, message, traceback = data
-    return Failure(FailureReason(reason), message, traceback)
+    return Failure(FailureReason(reason), str(message), str(traceback))
 
 
 def score_to_json(score: Any) -> Any:

@@ -50,6 +50,9 @@ STALE: Final = "trial.stale"
 RESTARTED: Final = "restarted"
 """What `sweep.resumed` says of a scheduler whose place another one has taken; else "kept"."""
 
+MISFITS: Final = (LookupError, TypeError, ValueError, AttributeError, StopIteration, AssertionError, OverflowError)
+"""What folding an entry raises that no driver writes."""
+
 Recorded = Event | StoredReport
 """An entry as it is read back."""
 
@@ -101,9 +104,13 @@ def feed(ledger: Ledger, entry: Recorded) -> None:
                 drop_paused=data["drop_paused"],
                 adopted=data.get("adopted", ()),
             )
-    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
-        what = f"entry {entry.seq} does not follow from those before it: {type(error).__name__}: {error}"
-        raise DamagedError(what) from error
+    except MISFITS as error:
+        raise misfit(entry.seq, error) from error
+
+
+def misfit(seq: int, error: Exception) -> DamagedError:
+    """The error for an entry that has led to one of `MISFITS`."""
+    return DamagedError(f"entry {seq} does not follow from those before it: {type(error).__name__}: {error!s:.200}")
 
 
 def _feed_trial(ledger: Ledger, number: int, event: Event) -> None:

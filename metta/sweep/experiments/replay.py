@@ -18,10 +18,12 @@ from metta.sweep.experiments.moves import Halt, Move, move_to_json, verdict_from
 from metta.sweep.experiments.records import (
     DECIDED,
     JUDGED,
+    MISFITS,
     RESTARTED,
     RESUMED,
     Recorded,
     feed,
+    misfit,
     move_of,
     new_trials_from_json,
 )
@@ -183,6 +185,14 @@ class Replay:
         Raises:
             DamagedError: it does not follow from those before it.
         """
+        try:
+            self._feed(entry)
+        except MISFITS as error:
+            raise misfit(entry.seq, error) from error
+        if isinstance(entry, Event) and entry.kind == RESUMED:
+            self._resume(entry)
+
+    def _feed(self, entry: Recorded) -> None:
         if isinstance(entry, Event) and entry.kind == RESUMED:
             self.base = entry.data["base"]
         self.ledger.now = entry.time - self.base
@@ -194,8 +204,6 @@ class Replay:
             self.scheduler.verdict = verdict_from_json(entry.data)
         else:
             feed(self.ledger, entry)
-            if entry.kind == RESUMED:
-                self._resume(entry)
 
     def _decide(self, recorded: Move, entry: Event) -> None:
         if not isinstance(recorded, Halt):

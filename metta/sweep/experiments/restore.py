@@ -25,6 +25,7 @@ from metta.sweep.optimizers.base import Optimizer, Restored
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.events import SweepEvent
 from metta.sweep.schedulers.base import Scheduler
+from metta.sweep.store.connection import damaged
 from metta.sweep.store.entries import Snapshot
 from metta.sweep.store.journal import Journal
 
@@ -103,7 +104,8 @@ def start_of(journal: Journal) -> Start:
     event = next(journal.events(kinds={records.STARTED}), None)
     if event is None:
         raise DamagedError(
-            f"{journal.path} tells of no sweep: it has no event {records.STARTED}", path=str(journal.path)
+            f"{journal.path} tells of no sweep: its driver ended before it began, or it is another run's",
+            path=str(journal.path),
         )
     data = event.data
     facts = Facts(data["name"], data["seed"], data["plan"], data["base"])
@@ -157,6 +159,24 @@ def restore(
     Raises:
         DamagedError: an entry does not follow from those before it.
     """
+    try:
+        return _restore(journal, codec, fresh, keep_optimizer, keep_scheduler, from_start, limit, read)
+    except records.MISFITS as error:
+        if fresh is not None:  # it may be a user's optimizer that has raised it
+            raise
+        raise damaged(journal.path, f"it is no sweep's: {type(error).__name__}: {error!s:.200}") from error
+
+
+def _restore(
+    journal: Journal,
+    codec: ParamsCodec,
+    fresh: Callable[[], Parts] | None,
+    keep_optimizer: bool,
+    keep_scheduler: bool,
+    from_start: bool,
+    limit: float,
+    read: ReadReports | None,
+) -> Restoration:
     start = start_of(journal)
     snapshot = None if from_start else journal.snapshot()
     after = 0 if snapshot is None else snapshot.seq
@@ -171,15 +191,7 @@ def restore(
             how = _load_states(snapshot, optimizer, scheduler)
         except Exception as error:  # whatever a library or the user's class raises over a state it does not like
             logging.getLogger("metta.sweep").info("no usable snapshot, so everything is computed again: %s", error)
-            return restore(
-                journal,
-                codec,
-                fresh,
-                keep_optimizer=keep_optimizer,
-                keep_scheduler=keep_scheduler,
-                from_start=True,
-                read=read,
-            )
+            return _restore(journal, codec, fresh, keep_optimizer, keep_scheduler, True, limit, read)
     recalling = (
         RecallingOptimizer(optimizer, codec, limit),
         RecallingScheduler(scheduler, facts.plan["scheduler"]["synchronous"], codec),

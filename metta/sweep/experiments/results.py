@@ -13,9 +13,9 @@ from metta.sweep.experiments.run import OwnRun
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.report.importance import shares
-from metta.sweep.report.live import clock, goal_text, number_text, shorten, trials_text, value_text
 from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.report.text import clock, goal_text, number_text, shorten, trials_text, value_text
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial
 

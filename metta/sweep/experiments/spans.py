@@ -50,7 +50,17 @@ class Spans:
         self._now = 0.0
 
     def feed(self, event: Event) -> None:
-        """Take one more event; those of other kinds than `KINDS` say nothing."""
+        """Take one more event; those of other kinds than `KINDS` say nothing.
+
+        Raises:
+            DamagedError: it is none that a driver writes.
+        """
+        try:
+            self._feed(event)
+        except records.MISFITS as error:
+            raise records.misfit(event.seq, error) from error
+
+    def _feed(self, event: Event) -> None:
         data = event.data
         if event.kind in (records.STARTED, records.RESUMED):
             self._base = data["base"]
@@ -60,19 +70,19 @@ class Spans:
                 adopted = set(data.get("adopted", ()))
                 self._close([number for number in self._open if number not in adopted], "lost")
             case records.DECIDED if data["do"] == "halt":
-                self._close(list(self._open), "cancelled", data["why"])
+                self._close(list(self._open), "cancelled", str(data["why"]))
             case records.GRANTED:
-                self._attempts[int(event.subject)] = data["attempt"]
+                self._attempts[int(event.subject)] = int(data["attempt"])
             case records.BEGAN:
                 trial = int(event.subject)
-                attempt = data.get("attempt", self._attempts.get(trial, 1))
-                self._open[trial] = Span(trial, attempt, data["worker"] or "", self._now, None, "running")
+                attempt = int(data.get("attempt", self._attempts.get(trial, 1)))
+                self._open[trial] = Span(trial, attempt, str(data["worker"] or ""), self._now, None, "running")
             case records.JUDGED if data["action"] in _ENDS:
                 self._close([int(event.subject)], _ENDS[data["action"]])
             case records.RETURNED:
                 self._close([int(event.subject)], "completed")
             case records.FAILED:
-                reason = data["reason"]
+                reason = str(data["reason"])
                 end = "preempted" if reason == FailureReason.PREEMPTED.value else "failed"
                 message = f"{reason}: {data['message']}" if data["message"] else reason
                 self._close([int(event.subject)], "lost" if reason in _LOST else end, message)

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from metta.sweep.experiments.ledger_json import ReadReports
-from metta.sweep.experiments.records import RESUMED
+from metta.sweep.experiments.records import MISFITS, RESUMED
 from metta.sweep.experiments.restore import Restoration, facts_after, restore
 from metta.sweep.experiments.spans import KINDS, Spans
 from metta.sweep.experiments.sweep_journal import FEW_REPORTS, reports_reader
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.store.connection import damaged
 from metta.sweep.store.entries import Event
 from metta.sweep.store.run import Run, RunStatus, read_info
 from metta.sweep.trial import Report, Trial
@@ -52,6 +53,12 @@ class SweepReader:
         Raises:
             DamagedError: the journal is not what was written, or tells of no sweep.
         """
+        try:
+            return self._read()
+        except MISFITS as error:  # no code of a user's runs here
+            raise damaged(self._run.journal.path, f"{type(error).__name__}: {error!s:.200}") from error
+
+    def _read(self) -> SweepSnapshot:
         restored = self._restored
         if restored is None:
             restored = self._restored = self._begin()
@@ -72,7 +79,7 @@ class SweepReader:
         space = restored.facts.plan["space"] or {}
         return SweepSnapshot(
             run_id=self._run.id,
-            name=restored.facts.name,
+            name=str(restored.facts.name),
             status=status.value,
             objectives=ledger.objectives,
             trials=tuple(self._trials),

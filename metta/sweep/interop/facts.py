@@ -16,10 +16,13 @@ from metta.sweep.goal import Objectives, Score
 from metta.sweep.redaction import secrets_in
 from metta.sweep.report.snapshot import Span, SweepSnapshot
 from metta.sweep.store.redact import redact_text, redact_values
-from metta.sweep.trial import Trial
+from metta.sweep.trial import Trial, TrialState
 
 LONGEST: Final = 500
 """Characters of a text that stands for a parameter, or for a failure."""
+
+LARGEST: Final = 10**300
+"""A whole number that other tools need not take; there are floats up to 1.8e308."""
 
 Plain = bool | int | float | str | None
 
@@ -79,7 +82,7 @@ class TrialFacts:
     @property
     def is_over(self) -> bool:
         """Whether it is in a final state."""
-        return self.state in ("completed", "pruned", "failed", "cancelled")
+        return TrialState(self.state).is_finished
 
     def final(self) -> dict[str, float]:
         """Score and cost as metrics, under the keys that Metta's sweeps have in W&B."""
@@ -140,25 +143,35 @@ def scores_of(objectives: Objectives, score: Score | None) -> dict[str, float]:
 def failure_text(reason: str, message: str) -> str:
     """Why a trial failed, in one text without secrets."""
     text = f"{reason}: {message}" if message else reason
-    return redact_text(text, secrets_in(os.environ))[:LONGEST]
+    return _encodable(redact_text(text, secrets_in(os.environ)))[:LONGEST]
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Plain]:
     """Parameters as plain values, without secrets."""
     known = redact_values(dict(params), secrets_in(os.environ))
-    return {path: plain(value) for path, value in known.items()}
+    return {_encodable(path): plain(value) for path, value in known.items()}
 
 
 def plain(value: object) -> Plain:
-    """A plain value as it is, numpy's as Python's; anything else as text: JSON, else its `repr`."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    """A plain value as it is, numpy's as Python's; anything else as text: JSON, else its `repr`.
+
+    A text is one that UTF-8 has, and a whole number one that a float comes near to; else it is a text too.
+    """
+    if isinstance(value, str):
+        return _encodable(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value if not isinstance(value, int) or abs(value) < LARGEST else repr(value)
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         return plain(value.item())
     try:
         return json.dumps(value, allow_nan=False)[:LONGEST]
     except (TypeError, ValueError):
-        return repr(value)[:LONGEST]
+        return _encodable(repr(value))[:LONGEST]
+
+
+def _encodable(text: str) -> str:
+    """A text without halves of characters, which the name of a file that is no UTF-8 has: as Python writes them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def finite(value: float) -> float | str:

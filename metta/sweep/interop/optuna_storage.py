@@ -12,12 +12,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from metta.sweep.errors import MissingExtraError, StorageError, UsageError
+from metta.sweep.errors import StorageError, UsageError
+from metta.sweep.interop.libraries import library
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _SQLITE_HEADER: Final = b"SQLite format 3\0"
+_ENTRY: Final = b'{"op_code":'
+"""How each line of a journal begins."""
+_PIECE: Final = 1 << 16
 _SQLITE_ENDS: Final = (".db", ".sqlite", ".sqlite3")
 
 
@@ -58,7 +62,7 @@ def open_storage(place: str | os.PathLike[str], *, create: bool) -> tuple[BaseSt
         UsageError: there is none, or its database needs a library that is not installed.
         StorageError: it cannot be read or written, or another version of Optuna wrote it.
     """
-    require_optuna("opening an Optuna storage")
+    library("optuna", "opening an Optuna storage", "optuna")
     address = storage_address(place)
     path = Path(address.removeprefix("sqlite:///").partition("?")[0])
     is_file = "://" not in address or address.startswith("sqlite:///")
@@ -70,7 +74,7 @@ def open_storage(place: str | os.PathLike[str], *, create: bool) -> tuple[BaseSt
 
     try:
         if "://" not in address:
-            _check_journal(path)
+            _check_journal(path, mend=create)
             journal = HeldJournal(address)
             return JournalStorage(cast("Any", journal)), journal
         return RDBStorage(address, skip_table_creation=not create), None
@@ -83,21 +87,50 @@ def open_storage(place: str | os.PathLike[str], *, create: bool) -> tuple[BaseSt
         ) from error
 
 
-def _check_journal(path: Path) -> None:
-    """Optuna takes a last line that it cannot read for one that is being written, and would write behind it."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            first = json.loads(file.readline(100_000))
-        if "op_code" not in first:
-            raise ValueError("it is no journal of Optuna's")
+def _check_journal(path: Path, *, mend: bool) -> None:
+    """Refuse what is no journal; with `mend`, cut off a last line that a writer has left unfinished.
+
+    Optuna takes such a line for one that is being written, and would write behind it: what follows would be lost.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        first = file.readline(100_000)
+    is_begun = first.startswith(_ENTRY) or _ENTRY.startswith(first)
+    if not first.endswith(b"\n") and mend and is_begun:
+        _cut_tail(path)
+    elif "op_code" not in json.loads(first):
+        raise ValueError("it is no journal of Optuna's")
+    elif mend and not _is_whole(path):
+        _cut_tail(path)
 
 
-def require_optuna(feature: str) -> None:
-    """Raise MissingExtraError where Optuna is not installed."""
+def _is_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _cut_tail(path: Path) -> None:
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(str(path))  # the one that Optuna takes for this file
+    lock.acquire()
     try:
-        import optuna  # noqa: F401
-    except ImportError as missing:
-        raise MissingExtraError(feature, "optuna") from missing
+        with path.open("r+b") as file:
+            end = size = file.seek(0, os.SEEK_END)
+            while end:
+                begin = max(0, end - _PIECE)
+                file.seek(begin)
+                place = file.read(end - begin).rfind(b"\n")
+                if place >= 0:
+                    end = begin + place + 1
+                    break
+                end = begin
+            if end < size:
+                file.truncate(end)
+    finally:
+        lock.release()
 
 
 @contextmanager

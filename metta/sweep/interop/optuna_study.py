@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
-from metta.sweep.interop.optuna_storage import open_storage, quiet, require_optuna
+from metta.sweep.interop.libraries import library
+from metta.sweep.interop.optuna_storage import open_storage, quiet
 from metta.sweep.trial import Failure, FailureReason, Observation, Report, Result, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def load_optuna_study(
             name every value.
         StorageError: the storage cannot be read.
     """
-    require_optuna("load_optuna_study()")
+    library("optuna", "load_optuna_study()", "optuna")
     with quiet():
         found = _find(study, name) if isinstance(study, str | os.PathLike) else study
         if not hasattr(found, "get_trials"):

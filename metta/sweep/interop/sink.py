@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -125,15 +126,24 @@ class Marks:
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write to that takes the place of `path` when it is written: nobody ever reads half of it.
 
+    Where `path` is a link, what it leads to is replaced.
+
     Raises:
-        StorageError: it cannot be written.
+        StorageError: it cannot be written, or is a pipe or a device: nothing takes the place of those.
     """
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = path.stat().st_mode
+    except OSError:
+        kind = stat.S_IFREG  # it is not there yet, or it is said below
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise StorageError(f"{path} cannot be written: it is a pipe or a device; name a file", path=str(path))
+    place = Path(os.path.realpath(path))
+    waiting = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield waiting
-            waiting.replace(path)
+            waiting.replace(place)
         finally:
             waiting.unlink(missing_ok=True)
     except OSError as error:

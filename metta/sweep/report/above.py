@@ -92,5 +92,5 @@ def is_terminal(stream: TextIO | None) -> bool:
     """Whether what is written there is seen at once."""
     try:
         return stream is not None and stream.isatty()
-    except ValueError:
+    except ValueError:  # it was closed
         return False

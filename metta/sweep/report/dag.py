@@ -8,7 +8,6 @@ view                    # in a notebook
 
 from __future__ import annotations
 
-import html
 import os
 import time
 from collections import Counter
@@ -21,8 +20,7 @@ from metta.sweep.compiler.drawing.file import FILE, drawing_to_json, read_drawin
 from metta.sweep.compiler.drawing.model import Drawing, DrawnFrame, DrawnNode, fold, folded_by_default
 from metta.sweep.compiler.drawing.notebook import alt_of
 from metta.sweep.compiler.drawing.svg import Link, Mark, NoPicture, drawing_svg
-from metta.sweep.compiler.drawing.table import drawing_table
-from metta.sweep.compiler.render_labels import printable
+from metta.sweep.compiler.drawing.table import drawing_table, markup
 from metta.sweep.errors import StorageError
 from metta.sweep.report.dag_marks import mark_of, mark_of_all, word_of
 from metta.sweep.report.dag_states import OVER, TELLING, NodeState, NodeStatus, node_statuses
@@ -149,7 +147,7 @@ class DagView:
         told = [(id, status.last_error) for id, status in stages if status.last_error and status.state not in OVER]
         if self.failure and self.failure not in dict(told).values():
             told.insert(0, ("the run", self.failure))
-        rows = [f"<li><strong>{_markup(where)}</strong>: {_markup(error)}</li>" for where, error in told]
+        rows = [f"<li><strong>{markup(where)}</strong>: {markup(error)}</li>" for where, error in told]
         return f'<ul class="errors">{"".join(rows[:50])}</ul>' if rows else ""
 
     def _marks(self, drawing: Drawing) -> dict[str, Mark]:
@@ -226,7 +224,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_ino
-
-
-def _markup(text: str) -> str:
-    return html.escape(printable(text))

@@ -9,19 +9,20 @@ from typing import Final
 from metta.sweep.compiler.drawing.svg import Mark
 from metta.sweep.compiler.render_labels import shortened
 from metta.sweep.report.dag_states import OVER, NodeState, NodeStatus, worst
-from metta.sweep.report.live import shorten
+from metta.sweep.report.text import clock, shorten
 from metta.sweep.store.run import RunStatus
 
-_SYMBOLS: Final[Mapping[NodeState, str]] = {
+SIGNS: Final[Mapping[NodeState, str]] = {
     NodeState.WAITING: "○",
-    NodeState.RUNNING: "▶",
+    NodeState.RUNNING: "▸",
     NodeState.RETRYING: "↻",
-    NodeState.DONE: "✔",
+    NodeState.DONE: "✓",
     NodeState.CACHED: "≡",
     NodeState.SKIPPED: "↷",
-    NodeState.FAILED: "✖",
+    NodeState.FAILED: "✗",
     NodeState.STOPPED: "■",
 }
+"""A sign for each state, beside its word: no meaning by colour alone. None is one that browsers draw as an emoji."""
 
 _TEXT_WIDTH: Final = 30
 
@@ -43,7 +44,7 @@ def mark_of(status: NodeStatus, run: RunStatus) -> Mark:
 
 def _line(state: NodeState, word: str, status: NodeStatus) -> str:
     if state in (NodeState.FAILED, NodeState.RETRYING) and status.last_error:
-        return f"{_SYMBOLS[state]} {shorten(f'{word}: {status.last_error}', _TEXT_WIDTH)}"
+        return f"{SIGNS[state]} {shorten(f'{word}: {status.last_error}', _TEXT_WIDTH)}"
     parts = [word]
     if status.passages > 1:
         parts[0] += f" {status.finished}×" if state in OVER else ""
@@ -51,7 +52,7 @@ def _line(state: NodeState, word: str, status: NodeStatus) -> str:
             parts.append(f"{status.finished} done")
     if status.seconds:
         parts.append(duration(status.seconds))
-    return f"{_SYMBOLS[state]} {' · '.join(parts)}"
+    return f"{SIGNS[state]} {' · '.join(parts)}"
 
 
 def _tip(status: NodeStatus) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ def mark_of_all(statuses: Sequence[NodeStatus], own: NodeStatus | None, run: Run
         # An arm of a conditional that was not taken is never done: nothing says whether more is to come.
         parts.append(f"{sum(counts[each] for each in OVER)} of {len(statuses)} done")
     errors = [f"last error: {shortened(each.last_error, 300)}" for each in statuses if each.last_error]
-    return Mark(state.value, f"{_SYMBOLS[state]} {' · '.join(parts)}", tuple(errors[-1:]))
+    return Mark(state.value, f"{SIGNS[state]} {' · '.join(parts)}", tuple(errors[-1:]))
 
 
 def duration(seconds: float) -> str:
@@ -87,6 +88,4 @@ def duration(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return clock(round(seconds))

@@ -26,14 +26,7 @@ from metta.sweep.report.events import (
 from metta.sweep.report.frames import Inner, no_inner, summary, sweep_frame
 from metta.sweep.report.progress import Best, Progress, advance
 from metta.sweep.report.region import Line, Paper, Region
-from metta.sweep.report.text import clock as clock
-from metta.sweep.report.text import counts as counts
-from metta.sweep.report.text import goal_text as goal_text
-from metta.sweep.report.text import number_text as number_text
-from metta.sweep.report.text import one_line, scores_text
-from metta.sweep.report.text import shorten as shorten
-from metta.sweep.report.text import trials_text as trials_text
-from metta.sweep.report.text import value_text as value_text
+from metta.sweep.report.text import clock, goal_text, one_line, scores_text, value_text
 
 SUMMARY_SECONDS: Final = 60.0
 

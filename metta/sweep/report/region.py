@@ -65,10 +65,7 @@ Draw = Callable[[Paper], Sequence[Line]]
 
 def can_redraw(stream: TextIO | None) -> bool:
     """Whether the stream is a terminal on which lines can be drawn again."""
-    try:
-        return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
-    except ValueError:  # it was closed
-        return False
+    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 class Region:

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from metta.sweep.errors import DamagedError
 from metta.sweep.store.entries import ARTIFACT
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import FailureReason
@@ -140,11 +141,22 @@ class History:
         return history
 
     def apply(self, event: EventLike) -> None:
-        """Take one event; depends on nothing but the state and the event."""
+        """Take one event; depends on nothing but the state and the event.
+
+        Raises:
+            DamagedError: it is none that a driver writes.
+        """
+        try:
+            self._apply(event)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            what = f'an event "{event.kind}" of {event.subject!r:.100}: {type(error).__name__}: {error!s:.200}'
+            raise DamagedError(f"the journal is not what was written: {what}") from error
+
+    def _apply(self, event: EventLike) -> None:
         data, key = event.data, event.subject
         match event.kind:
             case "run.started":
-                self.name = data["name"]
+                self.name = str(data["name"])
                 self.fingerprints = data["fingerprints"]
                 self.inputs = {name: Stored.from_json(stored) for name, stored in data["inputs"].items()}
             case "run.resumed":
@@ -163,7 +175,7 @@ class History:
                     skipped=data.get("skipped", False),
                     reports=data.get("reports", ()),
                     cached=data.get("cached", False),
-                    seconds=data.get("seconds", 0.0),
+                    seconds=float(data.get("seconds", 0.0)),
                     profile=data.get("profile"),
                     archive_pending=data.get("archive", False),
                 )
@@ -175,7 +187,7 @@ class History:
                 self.status, self.result = RunStatus.COMPLETED, Stored.from_json(data)
             case "run.failed":
                 self.status = RunStatus.FAILED
-                self.reason, self.message, self.traceback = data["reason"], data["message"], data["traceback"]
+                self.reason, self.message, self.traceback = _texts(data, "reason", "message", "traceback")
             case "run.cancelled":
                 self.status = RunStatus.CANCELLED
             case _:
@@ -195,7 +207,8 @@ class History:
 
     def _fail(self, key: str, data: Mapping[str, Any]) -> None:
         before = self.passages.get(key, _FRESH)
-        last, preempted = data["last"], data["reason"] in PREEMPTIONS
+        reason, message, traceback = _texts(data, "reason", "message", "traceback")
+        last, preempted = bool(data["last"]), reason in PREEMPTIONS
         self.pending.pop(key, None)
         self.passages[key] = replace(
             before,
@@ -203,11 +216,15 @@ class History:
             # Whoever resumes a run that has failed for good wants its stage tried again, as often as it may be.
             failures=0 if last else before.failures + (not preempted),
             preemptions=0 if last else before.preemptions + preempted,
-            kills=0 if last else before.kills + (data["reason"] in KILLS),
-            reason=data["reason"],
-            message=data["message"],
-            traceback=data["traceback"],
+            kills=0 if last else before.kills + (reason in KILLS),
+            reason=reason,
+            message=message,
+            traceback=traceback,
         )
+
+
+def _texts(data: Mapping[str, Any], *names: str) -> tuple[str, ...]:
+    return tuple(str(data[name]) for name in names)
 
 
 _FRESH = Passage()

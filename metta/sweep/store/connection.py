@@ -162,7 +162,8 @@ def connect_reader(path: Path, stack: ExitStack) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             if error_code(error) not in _READ_ONLY_MEDIA:
                 raise
-        if not any(_is_filled(Path(f"{path}{suffix}")) for suffix in ("-wal", "-journal")):
+        filled = [_is_filled(Path(f"{path}{suffix}")) for suffix in ("-wal", "-journal")]
+        if not any(filled):
             return _checked(path, "ro&immutable=1", stack)
         return _checked(_copy(path, stack), "rw", stack)
 
@@ -177,10 +178,21 @@ def _checked(path: Path, mode: str, stack: ExitStack) -> sqlite3.Connection:
 
 
 def _is_filled(path: Path) -> bool:
+    """Whether there is something in the log beside a database.
+
+    Raises:
+        DamagedError: it is a link, which SQLite never makes, or a pipe or device, whose copy would have no end.
+        StorageError: it cannot be read.
+    """
     try:
-        return path.stat().st_size > 0
+        status = path.lstat()
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise damaged(path, "it is no regular file")
+    return status.st_size > 0
 
 
 def scratch_folder(stack: ExitStack) -> Path:

@@ -22,6 +22,9 @@ Bytes = bytes | bytearray | memoryview
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 
+DEEPEST: Final = 100
+"""Folders in one another of a run, at most."""
+
 _TEMPORARY: Final = ".tmp"
 
 _REMEDIES: Final[Mapping[int, str]] = {
@@ -208,6 +211,15 @@ def inside(root: Path, path: str | os.PathLike[str]) -> Path:
     if resolved == resolved_root or not resolved.is_relative_to(resolved_root):
         raise UsageError(f"the path {shown} leads out of {root} by a symbolic link, to {resolved}")
     return resolved
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, not beyond `DEEPEST` folders: runs are less deep, and Python cannot follow any depth."""
+    top = str(folder).count(os.sep)
+    for place, names, others in os.walk(folder):
+        if place.count(os.sep) - top >= DEEPEST:
+            names.clear()
+        yield place, names, others
 
 
 def temporary_files(folder: Path, *, older_than: float = 3600.0) -> Iterator[Path]:

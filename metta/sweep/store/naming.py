@@ -40,6 +40,12 @@ def unique_slug(name: str, default: str = "item") -> str:
     return f"{text[: LONGEST_SLUG - 9].rstrip('-')}-{digest}"
 
 
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts "trial-2" before "trial-10"."""
+    # Python makes no number of more than 4,300 digits.
+    return [(int(part[:4000]), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def stage_path(key: str) -> str:
     """The relative folder of a stage, by its key: "conditional.then.fit" lies in `conditional/then/fit`."""
     return "/".join(unique_slug(part, "stage") for part in key.split("."))

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from metta.sweep.errors import UsageError
 from metta.sweep.store import files
-from metta.sweep.store.naming import is_plain
+from metta.sweep.store.naming import is_plain, natural_order
 from metta.sweep.store.run import RunInfo, is_run, read_info
 
 CHILDREN_FOLDER: Final = "children"
@@ -115,14 +115,9 @@ def top_run(folder: Path) -> Path | None:
 def _runs_in(children: Path, trial: int | None) -> Iterator[ChildRun]:
     if children.is_symlink() or not children.is_dir():
         return
-    for store in sorted(entries_of(children), key=_counting):
+    for store in sorted(entries_of(children), key=lambda store: natural_order(store.name)):
         if store.is_dir() and not store.is_symlink():
             yield from (ChildRun(folder, trial, store.name) for folder in run_folders(store))
-
-
-def _counting(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts "2" before "10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def find_child(above: RunInfo, text: str) -> RunInfo:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from metta.sweep.errors import MettaSweepError
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
+from metta.sweep.ui.head import head_of, manifest_facts
 from metta.sweep.ui.library import SEPARATOR, Library
 from metta.sweep.ui.live import Watcher, stream
 from metta.sweep.ui.logs import MOST_LOGS, TAIL, log_paths, read_log
@@ -26,7 +27,6 @@ from metta.sweep.ui.pages import TITLES, Part, Query, changed_parts, draw_part, 
 from metta.sweep.ui.rendering import ASSETS, part, render, static_file
 from metta.sweep.ui.security import Access, Guard
 from metta.sweep.ui.trial_view import trial_view
-from metta.sweep.ui.views import head_of, manifest_facts
 
 NO_PAGE: Final = "There is no such page."
 

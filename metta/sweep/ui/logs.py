@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from metta.sweep.cli.logs import LOG, OLDER
+from metta.sweep.cli.logs import LOG, OLDER, PLACES
 from metta.sweep.errors import UsageError
-from metta.sweep.store.files import inside, storage_error, storage_errors
+from metta.sweep.store.files import inside, storage_error, storage_errors, walk
+from metta.sweep.store.naming import natural_order
 
 TAIL: Final = 64 * 1024
 """Bytes of a log on one page."""
 
 MOST_LOGS: Final = 1_000
 """Logs in a list."""
-
-PLACES: Final = ("trials", "stages", "children")
 
 _NO_FILE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -57,8 +56,8 @@ def log_paths(run: Path, below: Path | None = None) -> list[str]:
     for place in places:
         if place.is_symlink():
             continue
-        for folder, names, files in os.walk(place, followlinks=False):
-            names.sort(key=_counting)
+        for folder, names, files in walk(place):
+            names.sort(key=natural_order)
             for name in (OLDER, LOG):
                 if name in files and not os.path.islink(os.path.join(folder, name)):
                     found.append(os.path.relpath(os.path.join(folder, name), run))
@@ -114,8 +113,3 @@ def plain_text(text: str) -> str:
     text = _ESCAPE.sub("", text.replace("\r\n", "\n"))
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "\n".join(lines))
-
-
-def _counting(name: str) -> list[tuple[int, str]]:
-    """A key that sorts "trial-2" before "trial-10"."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

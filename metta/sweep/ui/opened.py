@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Final, NamedTuple
 
+from metta.sweep.cli.opening import SWEEP, has_begun
 from metta.sweep.errors import MettaSweepError
-from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_reading import SweepReader
 from metta.sweep.experiments.tree.run_tree import RunTree, run_tree
 from metta.sweep.report.dag import DagReader, DagView
@@ -28,8 +28,6 @@ MOST_OPEN: Final = 8
 
 MOST_BELOW: Final = 500
 """Nested runs that are looked at for changes, and shown."""
-
-SWEEP: Final = "sweep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +198,7 @@ def read_run(run: Run, readers: Readers | None = None, known: RunTree | None = N
     tree = run_tree(run.folder, known=known) if has_children else None
     if info.kind != SWEEP:
         return RunData(info, pipeline=pipeline_status(run), tree=tree, dag=dag.read())
-    has_begun = next(run.journal.events(kinds={STARTED}), None) is not None
-    return RunData(info, sweep=sweep.read() if has_begun else None, tree=tree, dag=dag.read())
+    return RunData(info, sweep=sweep.read() if has_begun(run) else None, tree=tree, dag=dag.read())
 
 
 class OpenRuns:

@@ -9,22 +9,14 @@ from urllib.parse import urlencode
 
 from metta.sweep.report.dag import DagView
 from metta.sweep.report.figures import MAKERS, Figure
+from metta.sweep.report.figures import TITLES as FIGURE_TITLES
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.trial import TrialState
+from metta.sweep.ui.head import head_of
 from metta.sweep.ui.opened import RunData, Version
 from metta.sweep.ui.rendering import part
 from metta.sweep.ui.tables import RANK, trial_table
-from metta.sweep.ui.views import causes_of, head_of, nodes_of, stages_of
-
-FIGURES: Final[Mapping[str, str]] = {
-    "history": "History",
-    "learning_curves": "Learning curves",
-    "parallel_coordinates": "Parallel coordinates",
-    "parameter_importance": "Parameter importance",
-    "pareto": "Pareto front",
-    "timeline": "Timeline",
-}
-"""Their functions and what stands in their places until they are drawn."""
+from metta.sweep.ui.views import causes_of, nodes_of, stages_of
 
 FIGURE: Final = "figure-"
 FIGURE_WIDTH: Final = 640
@@ -44,7 +36,7 @@ TITLES: Final[Mapping[str, str]] = {
     "trials": "Trials",
     "nested": "Nested runs",
     DAG: "Graph",
-    **{FIGURE + name: title for name, title in FIGURES.items()},
+    **{FIGURE + name: title for name, title in FIGURE_TITLES.items()},
 }
 
 
@@ -113,7 +105,7 @@ def part_names(data: RunData) -> tuple[str, ...]:
     """The parts that the page of this run has, from top to bottom."""
     dag = (DAG,) if data.dag is not None and data.dag.drawing is not None else ()
     if data.sweep is not None:
-        figures = tuple(FIGURE + name for name in FIGURES if name != "pareto" or not data.sweep.objectives.is_single)
+        figures = tuple(FIGURE + name for name in MAKERS if name != "pareto" or not data.sweep.objectives.is_single)
         return ("head", "causes", *figures, "trials", "nested", *dag)
     if data.pipeline is not None:
         return ("head", "causes", *dag, "stages", "nested")

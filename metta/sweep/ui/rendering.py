@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from functools import cache
 from hashlib import blake2b, sha256
@@ -22,15 +23,23 @@ ICON: Final = (
 """Inline, so that no browser asks for one."""
 
 
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+
+
 def render(template: str, **values: Any) -> str:
     """A template of this package with these values."""
-    return environment().get_template(template).render(**values)
+    return _encodable(environment().get_template(template).render(**values))
 
 
 def part(name: str, *values: Any, **options: Any) -> str:
     """What the macro `name` of `parts.html` makes of these values."""
     made = getattr(environment().get_template("parts.html").module, name)(*values, **options)
-    return str(made)
+    return _encodable(str(made))
+
+
+def _encodable(text: str) -> str:
+    """As UTF-8 can have it: the name of a file that is none, say, comes with halves of characters."""
+    return text if text.isascii() else _HALVES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @cache
@@ -40,7 +49,7 @@ def environment() -> Environment:
 
     from metta.sweep import __version__
     from metta.sweep.cli.shown import duration
-    from metta.sweep.report.live import number_text
+    from metta.sweep.report.text import number_text
     from metta.sweep.ui.library import SEPARATOR
     from metta.sweep.ui.views import MARKS
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from metta.sweep import __version__
+from metta.sweep.cli.shown import jsonable
+from metta.sweep.cli.sweep_text import trial_json
 from metta.sweep.errors import DamagedError
 from metta.sweep.report.figures import all_figures
+from metta.sweep.report.masking import without_secrets
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.store.redact import redact_values
 from metta.sweep.store.run import Run
-from metta.sweep.trial import Trial, number_to_json
+from metta.sweep.ui.head import head_of, manifest_facts
 from metta.sweep.ui.opened import RunData, read_run
 from metta.sweep.ui.pages import draw_dag, draw_figure
 from metta.sweep.ui.rendering import csp_hash, part, render, static_file
 from metta.sweep.ui.tables import trial_table
-from metta.sweep.ui.views import causes_of, head_of, manifest_facts, nodes_of, stages_of
+from metta.sweep.ui.views import causes_of, nodes_of, stages_of
 
 MOST_TRIALS: Final = 200
 """Trials in the table; `metta-sweep export` writes all."""
@@ -94,7 +97,8 @@ def report_json(run: Run) -> dict[str, Any]:
         found["dag"] = data.dag.to_json()
     if data.pipeline is not None:
         found["stages"] = [asdict(row) for row in stages_of(data.pipeline)]
-    return found
+    result: dict[str, Any] = jsonable(found)
+    return result
 
 
 def _sweep_json(sweep: SweepSnapshot) -> dict[str, Any]:
@@ -106,35 +110,14 @@ def _sweep_json(sweep: SweepSnapshot) -> dict[str, Any]:
         "ended": sweep.ended,
         "budget_trials": sweep.budget_trials,
         "counts": {state.value: number for state, number in sweep.counts.items()},
-        "trials": [_trial_json(sweep.trials[row.number]) for row in table.rows],
+        "trials": [trial_json(sweep.trials[row.number]) for row in table.rows],
         "trials_left_out": table.found - len(table.rows),
         "figures": {figure.name: figure.to_json() for figure in all_figures(sweep)},
     }
-
-
-def _trial_json(trial: Trial) -> dict[str, Any]:
-    failure = trial.failure
-    return {
-        "trial": trial.id,
-        "state": trial.state.value,
-        "step": trial.step,
-        "score": _json(trial.score),
-        "cost": _json(trial.cost),
-        "params": {path: _json(value) for path, value in trial.params.items()},
-        "parent": trial.parent,
-        "failure": None if failure is None else {"reason": failure.reason.value, "message": failure.message},
-    }
-
-
-def _json(value: Any) -> Any:
-    """A value of the journal, which holds JSON values; what is not finite as a text, as there."""
-    if isinstance(value, dict):
-        return {str(name): _json(item) for name, item in value.items()}
-    return number_to_json(value) if isinstance(value, float) else value
 
 
 def _data(run: Run) -> RunData:
     data = read_run(run)
     if data.problem:
         raise DamagedError(f"{data.problem}: `metta-sweep doctor {run.folder}` says more", path=str(run.folder))
-    return data
+    return data if data.sweep is None else replace(data, sweep=without_secrets(data.sweep))

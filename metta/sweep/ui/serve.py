@@ -85,6 +85,8 @@ def server(app: Guard) -> uvicorn.Server:
     """The server for the pages; `run(sockets=[...])` serves them."""
     import uvicorn
 
+    from metta.sweep.ui.connections import BoundedProtocol
+
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.end()  # it waits for the answers that go on
@@ -92,9 +94,9 @@ def server(app: Guard) -> uvicorn.Server:
 
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",  # what strangers send is no news for the terminal
         access_log=False,  # addresses hold the token
-        http="h11",  # the one that is always there, whatever else is installed
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         proxy_headers=False,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
-from metta.sweep.report.live import number_text, value_text
+from metta.sweep.report.drawing.words import unique_ends
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.report.text import number_text, value_text
 from metta.sweep.trial import Trial, TrialState
 
 PAGE: Final = 100
@@ -127,8 +128,6 @@ def shown_paths(trials: Iterable[Trial]) -> list[str]:
 
 
 def _columns(sweep: SweepSnapshot, paths: Sequence[str]) -> tuple[Column, ...]:
-    ends = [path.rpartition(".")[2] for path in paths]
-    titles = [end if ends.count(end) == 1 else path for end, path in zip(ends, paths, strict=True)]
     sample: dict[str, Any] = {}
     for trial in sweep.trials:
         sample = {**trial.params, **sample}
@@ -140,7 +139,7 @@ def _columns(sweep: SweepSnapshot, paths: Sequence[str]) -> tuple[Column, ...]:
         Column("cost", "cost", True),
         *(
             Column(PARAMETER + path, title, _is_number(sample.get(path)))
-            for path, title in zip(paths, titles, strict=True)
+            for path, title in zip(paths, unique_ends(paths), strict=True)
         ),
     )
 

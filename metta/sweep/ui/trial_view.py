@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from metta.sweep.cli.shown import duration
-from metta.sweep.report.live import number_text, shorten
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import Span, SweepSnapshot
+from metta.sweep.report.text import number_text, scores_text, shorten
 from metta.sweep.trial import Report, Trial, TrialState
+from metta.sweep.ui.head import Fact
 from metta.sweep.ui.logs import LogPart, log_paths, tails
 from metta.sweep.ui.opened import RunData
-from metta.sweep.ui.views import Cause, Fact, Node, cause_of, nodes_of, score_text
+from metta.sweep.ui.views import Cause, Node, cause_of, nodes_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -94,7 +95,7 @@ def _facts(sweep: SweepSnapshot, trial: Trial) -> list[Fact]:
     place = next(
         (at for at, each in enumerate(ranking(sweep.trials, sweep.objectives), 1) if each.id == trial.id), None
     )
-    facts = [Fact("Score", score_text(trial.score))]
+    facts = [Fact("Score", scores_text(sweep.objectives, trial.score))]
     if place is not None:
         facts.append(Fact("Rank", str(place)))
     facts.append(Fact("Step", str(trial.step)))

@@ -37,16 +37,17 @@ def drawing_table(drawing: Drawing, marks: Mapping[str, Mark] | None = None, not
         if marks is not None:
             cells.append("" if mark is None else mark.text + (f" ({'; '.join(mark.tip)})" if mark.tip else ""))
         opening = "<tr>" if mark is None else f'<tr class="state-{html.escape(mark.state)}">'
-        rows.append(opening + "".join(f"<td>{_markup(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append(opening + "".join(f"<td>{markup(cell)}</td>" for cell in cells) + "</tr>")
     left_out = len(stages) - len(rows)
     told = " ".join(filter(None, [note, f"{left_out} more stages are left out." if left_out else ""]))
     return (
-        (f'<p class="note">{_markup(told)}</p>' if told else "")
-        + f'<table class="dag"><caption>{_markup(drawing.name)}</caption><thead><tr>'
+        (f'<p class="note">{markup(told)}</p>' if told else "")
+        + f'<table class="dag"><caption>{markup(drawing.name)}</caption><thead><tr>'
         + "".join(f'<th scope="col">{name}</th>' for name in head)
         + f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
 
-def _markup(text: str) -> str:
+def markup(text: str) -> str:
+    """A text of a drawing as HTML."""
     return html.escape(printable(text))

@@ -274,9 +274,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any], *, folder: st
     found: list[Problem] = []
     mine, other = here["python"], there["python"]
     if mine.split(".")[:2] != other.split(".")[:2]:
-        remedy = (
-            f"start jobs with a Python {'.'.join(mine.split('.')[:2])}: --set executor.python=PATH, or another image"
-        )
+        remedy = f"start jobs with a Python {'.'.join(mine.split('.')[:2])}: executor.python=PATH, or another image"
         found.append(Problem(Severity.ERROR, f"Python is {mine} here and {other} there", remedy))
     for name, version in here["packages"].items():
         if (found_there := there["packages"].get(name, "")) != version:

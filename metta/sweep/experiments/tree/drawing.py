@@ -16,7 +16,7 @@ from metta.sweep.compiler.render_labels import printable
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.tree.run_tree import RunTree, Spending, StageStarter
-from metta.sweep.report.live import number_text, shorten, value_text
+from metta.sweep.report.text import number_text, shorten, value_text
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import TrialState
 

@@ -139,6 +139,8 @@ def _open_study(storage: BaseStorage, name: str, sweep: ExportedSweep) -> Study:
         return _new_study(storage, name, sweep)
     found = load_study(study_name=name, storage=storage)
     owner = found.user_attrs.get(OWNER)
+    if owner is None and name == sweep.facts.key and not found.user_attrs and not found.get_trials(deepcopy=False):
+        return _named(found, sweep)  # whoever has made it was killed before it had its names
     if owner != sweep.facts.key:
         whose = "was not exported by metta-sweep" if owner is None else f"is of the sweep {owner!r}"
         raise RefusedError(f"the study {name!r} there {whose}: write to another file, or give study= another name")
@@ -150,10 +152,14 @@ def _new_study(storage: BaseStorage, name: str, sweep: ExportedSweep) -> Study:
 
     snapshot = sweep.snapshot
     made = create_study(storage=storage, study_name=name, directions=list(snapshot.objectives.directions))
-    made.set_metric_names(list(snapshot.objectives.keys))
-    made.set_user_attr(OWNER, sweep.facts.key)
-    made.set_user_attr("sweep/name", snapshot.name)
-    return made
+    return _named(made, sweep)
+
+
+def _named(study: Study, sweep: ExportedSweep) -> Study:
+    study.set_metric_names(list(sweep.snapshot.objectives.keys))
+    study.set_user_attr(OWNER, sweep.facts.key)
+    study.set_user_attr("sweep/name", sweep.snapshot.name)
+    return study
 
 
 def _renewed(storage: BaseStorage, name: str, sweep: ExportedSweep) -> Study:

@@ -29,7 +29,8 @@ FIXED: Final = ("trial", "state", "step", "cost", "failure", "attempts", "parent
 BATCH: Final = 20_000
 """Reports in one group of rows of a Parquet file."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the begin of a formula, or leaves out before one; the last four are the wide forms."""
 
 
 class ReportRow(NamedTuple):

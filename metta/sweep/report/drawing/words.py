@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from unicodedata import combining, east_asian_width
 
@@ -54,7 +55,7 @@ def lines(content: str, width: float, size: float = 12.0) -> list[str]:
     return [fitted(line, width, size) for line in found]
 
 
-def unique_ends(paths: list[str]) -> list[str]:
+def unique_ends(paths: Sequence[str]) -> list[str]:
     """The last part of each dot path where it names that path only, the whole path otherwise."""
     ends = [path.rpartition(".")[2] or path for path in paths]
     known = {end: ends.count(end) for end in set(ends)}

@@ -34,6 +34,10 @@ MAKERS = {
 }
 """The figures by name, in the order in which a report shows them."""
 
+_KINDS = (History, LearningCurves, ParallelCoordinates, ParameterImportance, Pareto, Timeline)
+TITLES = {kind.name: kind.title for kind in _KINDS}
+"""What they are called, by name."""
+
 
 def all_figures(snapshot: SweepSnapshot) -> tuple[Figure, ...]:
     """The figures that have something to show, in the order in which a report shows them."""

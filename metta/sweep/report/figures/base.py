@@ -24,6 +24,7 @@ class Figure(ABC):
     """A figure of a sweep as data, which can draw itself.
 
     Attributes:
+        name: of the function that makes it.
         title: what the figure is called.
         alt: one sentence that says what one sees.
         notes: what the drawing leaves out or changes, one sentence each; they stand below it.
@@ -31,8 +32,8 @@ class Figure(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
 
-    title: str
     alt: str
     notes: tuple[str, ...] = ()
     missing: str = ""

@@ -55,6 +55,7 @@ class History(Figure):
     """See `history`."""
 
     name: ClassVar[str] = "history"
+    title: ClassVar[str] = "History"
 
     tracks: tuple[Track, ...]
     last: int
@@ -120,7 +121,6 @@ def history(snapshot: SweepSnapshot) -> History:
         pairs = [(trial.id, values_of(trial, objectives)[place]) for trial in counted]
         tracks.append(Track(metric, direction, scale, dots, _best_so_far(pairs, direction)))
     return History(
-        title="History",
         alt=_alt(tracks, trials),
         notes=_notes(tracks, len(counted), len(order), longest),
         missing="" if trials else "No trial has been started.",

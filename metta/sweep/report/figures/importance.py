@@ -26,6 +26,7 @@ class ParameterImportance(Figure):
     """See `parameter_importance`."""
 
     name: ClassVar[str] = "parameter_importance"
+    title: ClassVar[str] = "Parameter importance"
 
     shares: tuple[tuple[str, float], ...]
     trials: int
@@ -89,7 +90,6 @@ def parameter_importance(snapshot: SweepSnapshot) -> ParameterImportance:
     if len(kept) > MOST:
         notes.append(f"The {MOST} most important of {len(kept)} parameters are drawn.")
     return ParameterImportance(
-        title="Parameter importance",
         alt=missing or _alt(kept, len(order)),
         notes=() if missing else tuple(notes),
         missing=missing,

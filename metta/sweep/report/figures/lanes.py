@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from metta.sweep.report.snapshot import Span
+from metta.sweep.store.naming import natural_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,13 @@ def by_worker(spans: Sequence[Span], ends: Sequence[float]) -> tuple[list[str], 
         attempts.setdefault(span.worker, []).append(index)
     rows: list[str] = []
     places = [0] * len(spans)
-    for worker in sorted(attempts, key=_natural):
+    for worker in sorted(attempts, key=natural_order):
         indices = attempts[worker]
         found = lanes([spans[index] for index in indices], [ends[index] for index in indices])
         for index, lane in zip(indices, found, strict=True):
             places[index] = len(rows) + lane
         rows.extend([worker or "unknown worker", *[""] * max(found)])
     return rows, places
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """The order in which worker 10 comes after worker 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def lanes(spans: Sequence[Span], ends: Sequence[float]) -> list[int]:

@@ -59,6 +59,7 @@ class LearningCurves(Figure):
     """See `learning_curves`."""
 
     name: ClassVar[str] = "learning_curves"
+    title: ClassVar[str] = "Learning curves"
 
     objectives: Objectives
     scales: tuple[Scale, ...]
@@ -161,7 +162,6 @@ def learning_curves(snapshot: SweepSnapshot) -> LearningCurves:
     left_out = len(ordered) - single - len(others)
     best = order[0].id if order and objectives.is_single else None
     return LearningCurves(
-        title="Learning curves",
         alt=missing or capitalized(_alt(ordered, objectives, longest, best)),
         notes=() if missing else _notes(len(ordered), single, left_out, scales, points, objectives),
         missing=missing,

@@ -63,6 +63,7 @@ class ParallelCoordinates(Figure):
     """See `parallel_coordinates`."""
 
     name: ClassVar[str] = "parallel_coordinates"
+    title: ClassVar[str] = "Parallel coordinates"
 
     axes: tuple[Axis, ...]
     scores: int
@@ -157,7 +158,6 @@ def parallel_coordinates(snapshot: SweepSnapshot) -> ParallelCoordinates:
     if order and not kept:
         missing = "All parameters are constant: there is nothing to compare."
     return ParallelCoordinates(
-        title="Parallel coordinates",
         alt=missing or _alt(order, kept, keys, table),
         notes=() if missing else tuple(notes),
         missing=missing,

@@ -80,8 +80,10 @@ def axis_of(path: str, values: Iterable[object], distribution: Mapping[str, Any]
     ):
         first, last = (round(math.log2(bound)) for bound in (min(finite), max(finite)))
         return _names(path, [2**exponent for exponent in range(first, last + 1)])
-    if "values" in distribution or None in numbers or not finite:
-        return _names(path, [*distribution.get("values", ()), *(tried if distribution else sorted(tried, key=_order))])
+    listed = distribution.get("values")
+    names = listed if isinstance(listed, list | tuple) else ()
+    if names or None in numbers or not finite:
+        return _names(path, [*names, *(tried if distribution else sorted(tried, key=_order))])
     lo, hi = min(finite), max(finite)
     is_log = kind in ("LogUniform", "IntLogUniform") or bool(distribution.get("log"))
     if not distribution and lo > 0 and hi / lo >= LOG_RATIO:
@@ -112,7 +114,7 @@ def as_number(value: object) -> float | None:
 
 
 def _is_power_of_two(value: float) -> bool:
-    return value > 0 and math.log2(value).is_integer()
+    return math.frexp(value)[0] == 0.5  # its logarithm is rounded
 
 
 def _key(value: object) -> str:

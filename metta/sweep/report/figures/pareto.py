@@ -45,6 +45,7 @@ class Pareto(Figure):
     """See `pareto`."""
 
     name: ClassVar[str] = "pareto"
+    title: ClassVar[str] = "Pareto front"
 
     objectives: Objectives
     scales: tuple[Scale, ...]
@@ -138,7 +139,6 @@ def pareto(snapshot: SweepSnapshot) -> Pareto:
     elif not spots:
         missing = "No trial has a score yet."
     return Pareto(
-        title="Pareto front",
         alt=missing
         or capitalized(
             f"{listed(objectives.keys)} of {trials_text(len(order))}: {len(members)} of them are beaten by no other."

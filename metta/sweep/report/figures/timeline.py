@@ -40,6 +40,7 @@ class Timeline(Figure):
     """
 
     name: ClassVar[str] = "timeline"
+    title: ClassVar[str] = "Timeline"
 
     bars: tuple[Bar, ...]
     rows: tuple[str, ...]
@@ -127,7 +128,6 @@ def timeline(snapshot: SweepSnapshot) -> Timeline:
         "" if spans else "No attempt of a trial is known: only a sweep that keeps a run in a store has a timeline."
     )
     return Timeline(
-        title="Timeline",
         alt=missing or _alt(spans, workers, now),
         notes=notes[bundled],
         missing=missing,
