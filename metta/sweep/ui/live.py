@@ -55,7 +55,7 @@ class Watcher(Generic[V]):
 
     def __init__(self, subject: Subject[V], *, shortest: float = SHORTEST) -> None:
         self.current: V | None = None
-        self.ended = False
+        self.ended: bool = False
         self._subject = subject
         self._shortest = shortest
         self._listeners: set[asyncio.Event] = set()

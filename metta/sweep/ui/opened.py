@@ -94,7 +94,7 @@ class OpenRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
-        self.effort = 0.0
+        self.effort: float = 0.0
         self.watcher: Final[Watcher[Version]] = Watcher(self)
         self._lock = RLock()
         self._resources = ExitStack()

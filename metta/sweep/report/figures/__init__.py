@@ -9,6 +9,8 @@ a notebook. Drawings need no script, no style sheet and no network. Elements hav
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from metta.sweep.report.figures.base import Figure as Figure
 from metta.sweep.report.figures.history import History as History
 from metta.sweep.report.figures.history import history as history
@@ -24,7 +26,7 @@ from metta.sweep.report.figures.timeline import Timeline as Timeline
 from metta.sweep.report.figures.timeline import timeline as timeline
 from metta.sweep.report.snapshot import SweepSnapshot
 
-MAKERS = {
+MAKERS: Mapping[str, Callable[[SweepSnapshot], Figure]] = {
     "history": history,
     "learning_curves": learning_curves,
     "parallel_coordinates": parallel_coordinates,
