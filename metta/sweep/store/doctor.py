@@ -239,7 +239,8 @@ def _entries_of(store: ArtifactStore) -> Iterator[str]:
 
 
 def _examine_states(folder: Path) -> Iterator[Finding]:
-    found = (folder / "trials").rglob("*.safetensors")
+    places = files.walk(folder / "trials")
+    found = (Path(place, name) for place, _, names in places for name in names if name.endswith(".safetensors"))
     for path in sorted(path for path in found if CHILDREN_FOLDER not in path.relative_to(folder).parts):
         problem = _problem(_read_state, path)
         if problem:
@@ -260,9 +261,13 @@ def _examine_lock(folder: Path) -> Iterator[Finding]:
 def _examine_tree(folder: Path) -> Iterator[Finding]:
     """Modes, links and leftovers of every file."""
     yield from _examine_mode(folder, folder.lstat())
-    for place, names, others in os.walk(folder):
+    for place, names, others in files.walk(folder):
+        too_deep = len(Path(place).parts) - len(folder.parts) >= files.DEEPEST
         for name in sorted([*names, *others]):
             path = Path(place, name)
+            if too_deep and name in names:
+                yield Finding(Severity.ERROR, path, "folders lie deeper in each other than in any run", "remove it")
+                continue
             try:
                 status = path.lstat()
             except FileNotFoundError:

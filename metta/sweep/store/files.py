@@ -218,14 +218,18 @@ def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     top = str(folder).count(os.sep)
     for place, names, others in os.walk(folder):
         if place.count(os.sep) - top >= DEEPEST:
+            yield place, list(names), others
             names.clear()
-        yield place, names, others
+        else:
+            yield place, names, others
 
 
 def temporary_files(folder: Path, *, older_than: float = 3600.0) -> Iterator[Path]:
     """What killed writers left in a folder and in those below: temporary files that are `older_than` seconds old."""
     latest = time.time() - older_than
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_mtime <= latest:
-                yield path
+    for place, names, others in walk(folder):
+        for name in (*names, *others):
+            path = Path(place, name)
+            with contextlib.suppress(OSError):
+                if name.startswith(".") and name.endswith(_TEMPORARY) and path.lstat().st_mtime <= latest:
+                    yield path
