@@ -114,6 +114,17 @@ def test_static_needs_mypy(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr() == ("", sentence)
 
 
+def test_a_check_without_mypy_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("user.py").write_text(USER.replace("Pipeline(name=str)", "Pipeline(path=str)"))
+    monkeypatch.setattr(static_check, "has_mypy", lambda: False)
+    assert main(["check", "user.py"]) == 0
+    assert capsys.readouterr().err == "mypy has not looked at them: pip install 'metta-sweep[mypy]'\n"
+    assert main(["check", "user.py", "--no-static"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_junit_names_the_files_that_are_fine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.py", "b.py"):
         Path(name).write_text(USER.replace("Pipeline(name=str)", "Pipeline(path=str)"))

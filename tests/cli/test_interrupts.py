@@ -140,6 +140,10 @@ def test_a_killed_driver_leaves_an_interrupted_run(command: Commands) -> None:
         assert row["status"] == "interrupted"
         status = command("status", command.run_id())[1]
         assert f"go on with: metta-sweep resume {command.run_id()}" in status
+        assert " stopped" in status
+        assert "goes on first: trial " in status
+        assert "running" not in status
+        assert " left" not in status
     finally:
         end(child)
 

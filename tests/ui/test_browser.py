@@ -335,7 +335,13 @@ def test_a_report_opens_without_a_server_and_a_network(browser: Browser, runs: R
         assert not seen.is_hacked()
         seen.shoot(f"report-{number}", tmp_path)
         seen.page.emulate_media(media="print")
+        seen.page.set_viewport_size({"width": 720, "height": 1000})  # a sheet of paper
+        for drawing in seen.page.locator("figure svg").all():
+            box = drawing.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 720
         seen.shoot(f"report-{number}-print", tmp_path)
+        seen.page.set_viewport_size({"width": 1280, "height": 900})
         seen.page.emulate_media(media="screen")
     assert seen.wrong == []
     assert all(address.startswith(("file:", "data:")) for address in seen.requests)

@@ -8,7 +8,7 @@ import click
 
 from metta.sweep.cli.explain import tell_more
 from metta.sweep.cli.output import show
-from metta.sweep.compiler.static_check import check_all
+from metta.sweep.compiler import static_check
 from metta.sweep.contracts.diagnostics import Severity, format_diagnostics
 
 
@@ -26,7 +26,7 @@ def check_files(paths: Sequence[str], format: str, *, static: bool | None = None
         StaticCheckFailed: mypy crashed. This, and what mypy does not accept, is raised when the rest is printed.
     """
     format_diagnostics((), format)  # a wrong format is told before anything is imported
-    checked = check_all(paths, static=static)
+    checked = static_check.check_all(paths, static=static)
     for warning in checked.warnings:
         click.echo(f"mypy: {warning}", err=True)
     if text := format_diagnostics(checked.found, format, checked.files):
@@ -36,4 +36,6 @@ def check_files(paths: Sequence[str], format: str, *, static: bool | None = None
     errors = [d for d in checked.found if d.severity is Severity.ERROR]
     if format == "text":
         tell_more(errors)
+        if static is None and not static_check.has_mypy():
+            click.echo("mypy has not looked at them: pip install 'metta-sweep[mypy]'", err=True)
     return bool(errors)

@@ -9,6 +9,7 @@ from metta.sweep.cli.shown import duration, user_traceback
 from metta.sweep.experiments.results import SweepResult
 from metta.sweep.experiments.sweep_status import SweepStatus
 from metta.sweep.report.text import number_text, shorten, value_text
+from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import Trial, TrialState
 
 MOST_RUNNING = 20
@@ -60,12 +61,15 @@ def status_json(status: SweepStatus) -> dict[str, Any]:
 
 def status_lines(status: SweepStatus) -> list[str]:
     """Where a sweep stands, for people: counts, best, what runs, and why trials have failed."""
-    counts = ", ".join(f"{number} {state.value}" for state, number in status.counts.items()) or "none yet"
+    is_driven = status.status is RunStatus.RUNNING
+    # What ran when the driver ended does so no more.
+    words = {TrialState.RUNNING: "running" if is_driven else "stopped"}
+    counts = ", ".join(f"{number} {words.get(state, state.value)}" for state, number in status.counts.items())
     total = f" of {status.budget.trials}" if status.budget.trials is not None else ""
-    left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
+    left = "" if status.seconds_left is None or not is_driven else f", about {duration(status.seconds_left)} left"
     forks = sum(trial.parent is not None for trial in status.trials)
     forked = f" and {forks} {'fork' if forks == 1 else 'forks'}" if forks else ""
-    trials = f"{len(status.trials) - forks}{total} trials{forked}: {counts}"
+    trials = f"{len(status.trials) - forks}{total} trials{forked}: {counts or 'none yet'}"
     lines = [trials, f"{duration(status.spent.seconds)} of driving{left}"]
     if status.ended is not None:
         lines.append(f"ended: {status.ended}")
@@ -76,7 +80,7 @@ def status_lines(status: SweepStatus) -> list[str]:
         score = status.best.score
         told = number_text(score) if isinstance(score, float) else str(score)
         lines.append(f"best: {told} at step {status.best.step}, trial {status.best.id} ({params})")
-    word = "running" if any(trial.state is TrialState.RUNNING for trial in status.running) else "goes on first"
+    word = "running" if is_driven else "goes on first"
     lines += [f"{word}: trial {trial.id} at step {trial.step}" for trial in status.running[:MOST_RUNNING]]
     return lines + _failure_lines(status)
 
