@@ -141,6 +141,7 @@ def test_five_thousand_trials_are_painted_at_once(browser: Browser, tmp_path: Pa
         )
         page.goto(f"{site.base}/runs/{info.id}")
         assert page.locator("#trials tbody tr").count() == 100
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
         seen.scroll_through()
         longest = max(page.evaluate("window.tasks"), default=0.0)
