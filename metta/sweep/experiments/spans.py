@@ -18,7 +18,6 @@ KINDS: Final = frozenset(
         records.STARTED,
         records.DECIDED,
         records.RESUMED,
-        records.GRANTED,
         records.BEGAN,
         records.JUDGED,
         records.RETURNED,
@@ -45,7 +44,6 @@ class Spans:
     def __init__(self) -> None:
         self._closed: list[Span] = []
         self._open: dict[int, Span] = {}
-        self._attempts: dict[int, int] = {}
         self._base = 0.0
         self._now = 0.0
 
@@ -71,11 +69,9 @@ class Spans:
                 self._close([number for number in self._open if number not in adopted], "lost")
             case records.DECIDED if data["do"] == "halt":
                 self._close(list(self._open), "cancelled", str(data["why"]))
-            case records.GRANTED:
-                self._attempts[int(event.subject)] = int(data["attempt"])
             case records.BEGAN:
                 trial = int(event.subject)
-                attempt = int(data.get("attempt", self._attempts.get(trial, 1)))
+                attempt = int(data["attempt"])
                 self._open[trial] = Span(trial, attempt, str(data["worker"] or ""), self._now, None, "running")
             case records.JUDGED if data["action"] in _ENDS:
                 self._close([int(event.subject)], _ENDS[data["action"]])
