@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +25,7 @@ from metta.sweep.store.lock import RunLock
 from metta.sweep.store.process import Process
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
+from tests.deep import deep_folders
 
 
 @pytest.fixture(scope="module")
@@ -162,19 +162,9 @@ def test_changed_rows_are_found_and_named(folder: Path, statements: list[str], s
 
 
 def test_folders_in_folders_without_end_are_named(folder: Path) -> None:
-    deep = folder / "trials"
-    deep.mkdir(exist_ok=True)
-    top = os.open(deep, os.O_RDONLY)
-    for _ in range(1_100):  # step by step: the whole path is longer than a system call takes
-        os.mkdir("d", dir_fd=top)
-        below = os.open("d", os.O_RDONLY, dir_fd=top)
-        os.close(top)
-        top = below
-    os.close(top)
-    (found,) = errors(folder)
+    with deep_folders(folder / "trials"):
+        (found,) = errors(folder)
     assert found.what == "folders lie deeper in each other than in any run"
-    os.rename(folder / "trials" / "d", folder / "d")
-    subprocess.run(["rm", "-r", folder / "d"], check=True)  # pytest's own removal would follow all of them
 
 
 @pytest.mark.parametrize(

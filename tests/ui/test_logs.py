@@ -10,6 +10,7 @@ import pytest
 from metta.sweep.cli.detach import LOG
 from metta.sweep.cli.logs import logs_of
 from metta.sweep.ui.logs import TAIL, log_paths, plain_text, read_log, tails
+from tests.deep import deep_folders
 
 
 @pytest.fixture
@@ -77,20 +78,14 @@ def test_a_link_to_a_folder_is_not_walked(run: Path) -> None:
     assert not any("linked" in path or "children" in path for path in log_paths(run))
 
 
-def test_what_is_too_deep_or_no_file_is_no_log(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_deep_or_no_file_is_no_log(run: Path) -> None:
     """Python follows no thousand folders, and a pipe would be read for ever."""
     before = logs_of(run)
     os.mkfifo(run / "trials" / "log.txt")
-    monkeypatch.chdir(run / "trials")
-    for _ in range(1_200):
-        os.mkdir("d")
-        os.chdir("d")
-    assert logs_of(run) == before
-    assert read_log(run, "trials/log.txt") is None
-    assert str(before[0].relative_to(run)) in log_paths(run)
-    for _ in range(1_200):  # pytest could not remove them
-        os.chdir("..")
-        os.rmdir("d")
+    with deep_folders(run / "trials"):
+        assert logs_of(run) == before
+        assert read_log(run, "trials/log.txt") is None
+        assert str(before[0].relative_to(run)) in log_paths(run)
 
 
 def test_the_end_of_a_long_log_is_shown_and_what_came_before(run: Path) -> None:
