@@ -21,6 +21,7 @@ from metta.sweep.experiments import SweepExperiment
 from metta.sweep.space import Uniform
 from metta.sweep.store.runs import Store
 from metta.sweep.trial import Trial
+from tests.executors.helpers import eventually
 from tests.executors.process_engine import ProcessEngine, ProcessExecutor
 from tests.experiments.remote_sweeps import run, sweep, table
 
@@ -74,8 +75,12 @@ def _check(folder: Path, found: list[dict[str, Any]], reference: list[dict[str, 
     for trial, steps in _saved(folder).items():
         assert steps == sorted(set(steps)), f"trial {trial}: a state that was known already was taken for a new one"
     engine = ProcessEngine(folder / "engine")
-    left = engine.status({job: job.partition(".")[0] for job in engine.jobs()})
-    assert all(status.phase is Phase.ENDED for status in left.values()), "no job goes on"
+
+    def all_ended() -> bool:  # a job's answer is there a moment before its process is gone
+        left = engine.status({job: job.partition(".")[0] for job in engine.jobs()})
+        return all(status.phase is Phase.ENDED for status in left.values())
+
+    assert eventually(all_ended), "no job goes on"
 
 
 def test_the_same_table_as_on_this_machine(tmp_path: Path, reference: list[dict[str, Any]]) -> None:
