@@ -6,6 +6,8 @@ import pytest
 
 from metta.sweep.errors import UsageError
 from metta.sweep.optimizers.bayesian import BayesianOptimizer
+from metta.sweep.optimizers.multi_fidelity.optimizer import MultiFidelityOptimizer
+from metta.sweep.optimizers.protein.candidates import CLOSE
 from metta.sweep.space import Uniform
 from metta.sweep.trial import Trial
 
@@ -34,6 +36,25 @@ def test_it_closes_in_on_the_best_point(acquisition: Any) -> None:
     assert optimizer.last_info.rating is not None
     if acquisition == "ei":
         assert optimizer.last_info.rating < math.log(0.01), "hardly any improvement over the best is expected"
+
+
+def jagged(x: float) -> float:
+    """A hill whose top is broad and rough: what lies close together differs as much as what does not."""
+    return min(x, 0.2) + 0.15 * math.sin(1e4 * x)
+
+
+@pytest.mark.parametrize("make", [BayesianOptimizer, MultiFidelityOptimizer])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rough_top_is_not_tried_again_at_the_same_place(make: type[BayesianOptimizer], seed: int) -> None:
+    optimizer = make({"x": Uniform(-1, 1)}, seed=seed)
+    found = []
+    for _ in range(30):
+        (trial,) = optimizer.suggest(1)
+        optimizer.observe(trial, jagged(trial.params["x"]))
+        found.append(trial.params["x"])
+    assert sum(x > 0 for x in found) > 20
+    gaps = [min(abs(x - other) for other in found[:number]) for number, x in enumerate(found) if number]
+    assert sum(gap < CLOSE for gap in gaps) <= 3, gaps
 
 
 def test_it_starts_with_a_sobol_sequence() -> None:

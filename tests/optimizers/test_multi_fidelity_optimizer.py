@@ -178,7 +178,7 @@ def test_the_rungs_of_a_model(reached: list[list[int]], expected: list[int]) -> 
     assert rungs(reached) == expected
 
 
-def test_what_failed_or_runs_is_above_its_results() -> None:
+def test_what_has_no_result_is_above_its_results() -> None:
     def record(x: float, resources: list[int], fate: Fate) -> Record:
         results = {resource: Outcome((x,), None, number) for number, resource in enumerate(resources)}
         return Record(Params({"x": x}), {}, np.array([x]), results, fate, 9)
@@ -189,12 +189,14 @@ def test_what_failed_or_runs_is_above_its_results() -> None:
         record(0.3, [1], Fate.FAILED),
         record(0.4, [], Fate.FAILED),
         record(0.5, [1], Fate.WAITING),
+        record(0.6, [1], Fate.ENDED),
+        record(0.7, [], Fate.ENDED),
     ]
     data = all_rungs(records, [1, 3], 1)
-    assert data.trials == 4
-    assert sorted(map(tuple, data.rows)) == [(0.1, 0), (0.1, 1), (0.2, 0), (0.3, 0), (0.5, 0)]
+    assert data.trials == 5
+    assert sorted(map(tuple, data.rows)) == [(0.1, 0), (0.1, 1), (0.2, 0), (0.3, 0), (0.5, 0), (0.6, 0)]
     assert data.failed.tolist() == [[0.3, 1], [0.4, 0]]
-    assert data.pending.tolist() == [[0.2, 1]]
+    assert data.pending.tolist() == [[0.2, 1], [0.5, 1], [0.6, 1]]
 
 
 def test_bad_arguments() -> None:

@@ -266,8 +266,9 @@ def test_the_model_sees_the_highest_rung_with_enough_results(make: Make) -> None
     heard(optimizer, trials[0], 10, 0.0, TrialState.PRUNED)
     data = optimizer._step().data
     assert (data.resource, len(data)) == (30, 10)
-    # A trial that is paused below gets no result by itself; one that runs may.
-    assert len(data.pending) == 1
+    # Those below are known as places that were tried; the one that runs is the newest of them.
+    encode = optimizer._encoding().encode
+    assert data.pending.tolist() == [encode(trials[number].params).tolist() for number in (0, 1, 2, 13)]
     assert len(data.failed) == 0
     optimizer.suggest(1)
     assert optimizer.last_info is not None

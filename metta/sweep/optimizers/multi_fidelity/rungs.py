@@ -61,7 +61,7 @@ def rungs(reached: Iterable[Iterable[int]]) -> list[int]:
 def all_rungs(records: Sequence[Record], resources: Sequence[int], columns: int) -> Dataset:
     """The results at these resources as one data set, whose rows have one more column: the number of the rung.
 
-    Trials that failed or run are at the first rung above their results.
+    Trials that failed, run or were stopped are at the first rung above their results.
 
     Args:
         records: all trials.
@@ -76,9 +76,10 @@ def all_rungs(records: Sequence[Record], resources: Sequence[int], columns: int)
                 above = number + 1
                 result = {0: record.results[resource]}
                 points.append(Record(record.params, {}, np.append(record.row, number), result, Fate.ENDED))
-        if record.fate in (Fate.FAILED, Fate.PENDING) and above < len(resources):
+        if above < len(resources) and (above or record.fate in (Fate.FAILED, Fate.PENDING)):
             row = np.append(record.row, above)
-            points.append(Record(record.params, {}, row, {}, record.fate, record.serial))
+            fate = Fate.FAILED if record.fate is Fate.FAILED else Fate.PENDING
+            points.append(Record(record.params, {}, row, {}, fate, record.serial))
     data = Dataset.of(points, 1, columns + 1)
     return replace(data, trials=sum(bool(record.results) for record in records))
 
@@ -121,6 +122,14 @@ class Chain:
             mean = rung.shift + rung.slope * mean + rung.scale * own_mean
             variance = rung.slope**2 * variance + (rung.scale * own_sd) ** 2
         return mean, np.sqrt(variance)
+
+    @property
+    def noise_sd(self) -> float:
+        """The standard deviation of what is expected here of one configuration, by the noise of its results."""
+        variance = 0.0
+        for rung in self.rungs:
+            variance = rung.slope**2 * variance + (rung.scale * rung.own.noise_sd) ** 2
+        return math.sqrt(variance)
 
 
 def propose(search: Search, step: Step) -> Proposal:

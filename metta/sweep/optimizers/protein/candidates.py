@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metta.sweep.optimizers.protein.acquisition import log_expected_improvement, upper_confidence_bound
 from metta.sweep.optimizers.protein.data import Array
@@ -19,6 +21,9 @@ SCALES = (0.5, 0.15, 0.05, 0.015, 0.005)
 
 LEADERS = 5
 """The best points that a round starts from."""
+
+CLOSE = 0.04
+"""Half ranges. Configurations that differ by less in every parameter are nearly the same one."""
 
 CHANGED = 20
 """About as many parameters of a local candidate differ from its center; changing all would lead nowhere in 50."""
@@ -49,11 +54,19 @@ class Model(Protocol):
         """Means and standard deviations at rows."""
         ...
 
+    @property
+    def noise_sd(self) -> float:
+        """The standard deviation of the noise of an observation, in the same unit."""
+        ...
+
 
 def best_candidate(search: Search, step: Step, model: Model, known: Array, starts: Array | None = None) -> Proposal:
     """The candidate with the best acquisition that is allowed and new.
 
-    Candidates come from everywhere and, in rounds of shrinking steps, from near the best ones so far.
+    Candidates come from everywhere and, in rounds of shrinking steps, from near the best ones so far. Where the noise
+    hides what is left to be learned, those that are nearly the same as a configuration tried before come last: with
+    noise the best known place promises the most again and again, and scores that are jagged rather than noisy are the
+    same there every time.
 
     Args:
         search: the acquisition function.
@@ -76,7 +89,7 @@ def best_candidate(search: Search, step: Step, model: Model, known: Array, start
         rows = np.vstack([rows, near])
         rating = np.concatenate([rating, _rated(search, model, near, best)])
         leaders = rows[np.argsort(-rating, kind="stable")[:LEADERS]]
-    best_first = np.argsort(-rating, kind="stable")
+    best_first = np.lexsort((-rating, _is_repeat(step, model, rows)))
     found = step.first_new(rows[best_first])
     if found is None or not found.is_new:
         return step.sampled(rows[best_first], "no new candidate met the constraints")
@@ -89,3 +102,15 @@ def _rated(search: Search, model: Model, rows: Array, best: float) -> Array:
     if search.acquisition == "ucb":
         return upper_confidence_bound(mean, sd, search.exploration)
     return log_expected_improvement(mean, sd, best + search.exploration)
+
+
+def _is_repeat(step: Step, model: Model, rows: Array) -> NDArray[np.bool_]:
+    """For each of `rows` whether it is nearly a configuration tried before, and the noise hides any difference."""
+    from scipy.spatial import cKDTree
+
+    if not step.records:
+        return np.zeros(len(rows), dtype=bool)
+    tried = np.array([record.row for record in step.records])
+    distance, _ = cKDTree(tried).query(rows, p=math.inf, distance_upper_bound=CLOSE)
+    _, sd = model.mean_and_sd(rows)
+    return np.isfinite(distance) & (sd < model.noise_sd)

@@ -79,7 +79,8 @@ class Dataset:
         costs: likewise; NaN where no cost is known, shape (n,).
         failed: the rows of failures, shape (f, columns).
         failed_ids: their serials, shape (f,).
-        pending: the rows of running trials, shape (p, columns).
+        pending: the rows of trials that may still have a result here, or could have: those that run, paused or were
+            stopped before they came that far. The running ones are the last; shape (p, columns).
         trials: how many trials have a result, at whatever resource.
     """
 
@@ -99,14 +100,17 @@ class Dataset:
         resource = chosen_resource((record.results for record in records), enough)
         heard: list[tuple[Outcome, Record]] = []
         failed: list[Record] = []
-        pending: list[Record] = []
+        running: list[Record] = []
+        stopped: list[Record] = []
         for record in records:
             if resource in record.results:
                 heard.append((record.results[resource], record))
             elif record.fate is Fate.FAILED:
                 failed.append(record)
             elif record.fate is Fate.PENDING:
-                pending.append(record)
+                running.append(record)
+            elif record.results:
+                stopped.append(record)
         heard.sort(key=lambda pair: pair[0].serial)
         outcomes = [outcome for outcome, _ in heard]
         objectives = len(outcomes[0].losses) if outcomes else 1
@@ -123,7 +127,7 @@ class Dataset:
             _means(costs, first)[kept, 0],
             _rows(failed, columns),
             np.array([record.serial for record in failed], dtype=np.int64),
-            _rows(pending, columns),
+            _rows([*stopped, *running], columns),
             sum(bool(record.results) for record in records),
         )
 

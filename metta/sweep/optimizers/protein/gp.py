@@ -150,6 +150,11 @@ class Posterior:
     factor: Factor
     weights: Array
 
+    @property
+    def noise_sd(self) -> float:
+        """The standard deviation of the noise of an observation."""
+        return math.sqrt(self.factor.kernel.noise)
+
     def mean(self, rows: Array) -> Array:
         """The expected noise-free values at rows, shape (len(rows),)."""
         return np.asarray(self.factor.kernel.covariance(rows, self.factor.rows) @ self.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,11 @@ class Ensemble:
         if self.own is None:
             return self.mean(rows), np.sqrt(self.kernel.variance(rows))
         return self.mean(rows), self.own.mean_and_sd(rows)[1]
+
+    @property
+    def noise_sd(self) -> float:
+        """The standard deviation of the noise of the present task's results."""
+        return math.sqrt(self.kernel.noise) if self.own is None else self.own.noise_sd
 
 
 def ensemble(tasks: Sequence[Task], similarity: Mapping[str, float], step: Step, prior: Prior) -> Ensemble:
