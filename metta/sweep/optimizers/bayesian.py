@@ -34,7 +34,8 @@ class BayesianOptimizer(ModelOptimizer):
     hides what is left to be learned, it also differs from all earlier ones by 2 % of the range in some parameter.
     Failures enter the model with the worst score; running trials, and those that a scheduler has stopped or paused
     before the resource that is modeled, with the score it expects of them, which leaves it nothing to learn there.
-    Several objectives are scalarized with random weights (ParEGO, Knowles, 2006). Under a scheduler with rungs the model sees the results of one resource, see `fidelity`.
+    Several objectives are scalarized with random weights (ParEGO, Knowles, 2006). Under a scheduler with rungs the
+    model sees the results of one resource, see `fidelity`.
 
     Args:
         search_space, seed, goal: see `Optimizer`.
