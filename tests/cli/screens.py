@@ -28,7 +28,7 @@ class Terminal:
 
     Args:
         program: the command with its arguments.
-        environment: of the program.
+        environment: of the program. Only the terminal says how large it is: pytest-xdist sets variables for that, too.
         columns, lines: the size of the terminal.
         pass_fds: file descriptors that the program inherits.
 
@@ -57,7 +57,7 @@ class Terminal:
             stdin=inner,
             stdout=inner,
             stderr=inner,
-            env={"TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
+            env={"TERM": "xterm-256color", "LANG": "C.UTF-8", **environment, "COLUMNS": "", "LINES": ""},
             pass_fds=pass_fds,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

@@ -53,6 +53,15 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(EXECUTORS.builtin, name, target)
 
 
+def test_the_executor_of_an_experiment_serves_all_sweeps_in_it(command: Commands) -> None:
+    """Several sweeps one after the other, in one process that stays warm, as from Python."""
+    code, _, err = command("run", f"{Path(__file__).with_name('runnable_levels.py')}:tasks")
+    assert code == 0, err
+    workers = command.notes.read_text().split()
+    assert len(workers) >= 4
+    assert len(set(workers)) == 1
+
+
 # -- options -----------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_no_template_has_a_placeholder_left() -> None:
     assert max(len(line) for text in texts.values() for line in text.splitlines()) <= 120
 
 
+@pytest.mark.parametrize("name", ["a", "a-name-of-sixty-letters-" + "x" * 36])
+def test_comments_stand_in_one_column_whatever_the_name(name: str) -> None:
+    block = project_texts(name)["README.md"].partition("```sh\n")[2].partition("```")[0]
+    assert f"metta-sweep report {name} -o report.html\n" in block
+    assert {line.index("#") for line in block.splitlines() if "#" in line} == {0}
+
+
 def test_it_is_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +82,35 @@ def test_force_writes_over_files_and_not_where_a_link_leads(tmp_path: Path) -> N
     make_project(str(folder), name=None, force=True)
     assert outside.read_text() == "mine"
     assert not (folder / "sweep.py").is_symlink()
+
+
+def folder_link(folder: Path) -> Path:
+    (folder.parent / "outside").mkdir()
+    (folder / "tests").symlink_to(folder.parent / "outside")
+    return folder / "tests"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "README.md")  # the last but one: nothing before it is written either
+    return folder / "README.md"
+
+
+def own_folder(folder: Path) -> Path:
+    (folder / "sweep.py").mkdir()
+    return folder / "sweep.py"
+
+
+@pytest.mark.parametrize("make", [folder_link, pipe, own_folder])
+def test_force_refuses_what_is_no_file(command: Commands, tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    there = make(folder)
+    code, out, err = command("init", str(folder), "--force")
+    assert (code, out) == (4, "")
+    assert err.startswith(f"error: {there} is ")
+    assert err.endswith("nothing was written: remove it, or name another folder\n")
+    assert list(folder.iterdir()) == [there]
+    assert not [*(tmp_path / "outside").glob("*")]
 
 
 @pytest.mark.parametrize(

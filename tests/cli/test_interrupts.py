@@ -143,6 +143,10 @@ def test_a_killed_driver_leaves_an_interrupted_run(command: Commands) -> None:
         assert " stopped" in status
         assert "goes on first: trial " in status
         assert "running" not in status
+        told = command.json("status", command.run_id())
+        assert told["counts"].keys() == row["counts"].keys() >= {"stopped"}
+        assert "running" not in told["counts"]
+        assert {trial["state"] for trial in told["running"]} == {"stopped"}
         assert " left" not in status
     finally:
         end(child)

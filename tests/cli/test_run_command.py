@@ -157,7 +157,7 @@ def test_a_sweep(command: Commands) -> None:
         4,
         data["best"]["score"],
     )
-    assert "the first is trial 1: ValueError: bad luck" in command("status", run)[1]
+    assert "1 failed (user_error), trial 1: ValueError: bad luck" in command("status", run)[1]
     code, _, err = command("resume", run)
     assert (code, "--budget N extends it" in err) == (2, True)
     assert command.json("resume", run, "--retry-failed")["counts"] == {"completed": 4}

@@ -13,8 +13,9 @@ import click
 import pytest
 
 from metta.sweep import Context, Pipeline
-from metta.sweep.cli.shown import duration, jsonable, result_lines, seconds_of, table, user_traceback
+from metta.sweep.cli.shown import jsonable, result_lines, seconds_of, table, user_traceback
 from metta.sweep.errors import UsageError
+from metta.sweep.report.text import cells
 
 
 class Kind(Enum):
@@ -100,14 +101,6 @@ def test_chained_tracebacks_keep_both_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.123, "0.12 s"), (45, "45 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (259_200, "3 d"), (-1, "0.00 s")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
     ("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("90m", 5_400), ("2", 172_800), ("1.5h", 5_400)]
 )
 def test_spans(text: str, seconds: float) -> None:
@@ -121,3 +114,8 @@ def test_what_is_no_span() -> None:
 
 def test_tables() -> None:
     assert table(["a", "bb"], [["ccc", "d"], ["e", ""]]) == "a    bb\nccc  d\ne"
+
+
+def test_a_table_lines_up_wide_characters() -> None:
+    lines = table(["stage", "state"], [["训练模型", "done"], ["load 🚀", "done"], ["fit", "done"]]).splitlines()
+    assert {cells(line[: line.index("done")]) for line in lines[1:]} == {cells("训练模型  ")}

@@ -62,6 +62,16 @@ def test_a_sweep_is_one_region_and_then_its_result(command: Commands, opened: Op
     assert "started" not in terminal.text
 
 
+def test_the_table_of_a_result_fits_a_narrow_terminal(command: Commands, opened: Open) -> None:
+    command.notes.write_text("sleep\n")
+    terminal = opened("run", f"{RUNNABLE}:failing", "--budget", "4", columns=30)
+    assert terminal.end() == 1
+    lines = terminal.text.splitlines()
+    head = lines.index(" trial    score  step  state")
+    assert [line.split()[0] for line in lines[head + 2 : head + 5]] == ["0", "3", "2"]
+    in_order(terminal, f"no room for x: see metta-sweep best {command.run_id()}")
+
+
 def test_one_ctrl_c_says_what_happens_and_how_to_go_on(command: Commands, opened: Open) -> None:
     terminal = opened("run", f"{RUNNABLE}:slow_sweep", "--budget", "5")
     terminal.until("trial 2")

@@ -181,3 +181,16 @@ def test_cancel_and_resume_reach_the_parts(command: Commands) -> None:
     assert [node.id for node in whole.walk()] == [node.id for node in tree.walk()]
     assert {node.status for node in whole.walk()} == {RunStatus.COMPLETED}
     assert (whole.spent.trials, command.noted("called")) == (4, 5)
+
+
+def test_what_best_names_next_is_found(nested: Commands) -> None:
+    """The last line of `best` is a command, for a run inside of another one, too."""
+    code, out, err = nested("best", "levels/1")
+    assert code == 0, err
+    *words, where = out.splitlines()[-1].split()
+    assert words[-2:] == ["metta-sweep", "logs"]
+    (log,) = nested.runs()[0].glob(f"trials/trial-0001/children/sweep/runs/*/trials/trial-000{where[-1]}")
+    (log / "log.txt").write_text("it is here\n")
+    code, out, err = nested("logs", where)
+    assert code == 0, err
+    assert "it is here" in out

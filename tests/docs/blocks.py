@@ -29,7 +29,7 @@ MARKS = frozenset({"no-run", "fails", "like"})
 CHANGING = (
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{4}\b"), "ID"),
     (re.compile(r"\[\d+:\d\d(:\d\d)?\]"), "[TIME]"),
-    (re.compile(r"\b\d+(\.\d+)? (s|ms|min|h)\b"), "TIME"),
+    (re.compile(r"\b\d+(\.\d+)? (s|ms|min|h|d)( \d+ (s|min|h))?\b"), "TIME"),
     (re.compile(r"\b\d+:\d\d\b"), "TIME"),
     (re.compile(r"  +"), "  "),
     (re.compile(r" +$", re.MULTILINE), ""),

@@ -69,6 +69,7 @@ def test_a_wrong_mark_is_told() -> None:
     [
         ("run a-20261122-051500-3fa9\n", "run a-20270101-000000-0000\n"),
         ("[0:07] done in 0.4 s\n", "[1:12:07] done in 12 s\n"),
+        ("digits  completed  22 s\n", "digits  completed  1 min 12 s\n"),
         ("first\n...\nlast\n", "first\nsecond\nthird\nlast\n"),
         ("45 passed in ...\n", "45 passed in 61.2s (0:01:01)\n"),
     ],

@@ -84,6 +84,7 @@ def test_how_often_an_attempt_is_repeated(reason: FailureReason, limit: int) -> 
         book.failed(0, Failure(reason, "gone"))
         if book.trials[0].state is TrialState.PENDING:
             repeated += 1
+            assert told(book)[-1] == TrialPaused(book.now, 0, 0, None, reason.value, "gone")
     assert repeated == limit
     failure = book.trials[0].failure
     assert failure is not None

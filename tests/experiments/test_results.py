@@ -32,6 +32,11 @@ def result(*trials: Trial, goal: Goal = "maximize") -> SweepResult:
     return SweepResult(Job.finished("sweep", record))
 
 
+def page(found: SweepResult) -> str:
+    """What a notebook shows of it."""
+    return found._repr_mimebundle_()["text/html"]
+
+
 TWO: Goal = {"accuracy": "maximize", "latency": "minimize"}
 
 
@@ -56,7 +61,7 @@ def test_the_table_of_several_objectives_names_them_and_counts_the_front() -> No
     found = result(pair(0, 0.9, 5.0), pair(1, 0.8, 1.0), pair(2, 0.8, 2.0), goal=TWO)
     told = "Pareto front (maximize accuracy, minimize latency): 2 trials"
     assert told in str(found).splitlines()
-    assert f"<p>{told}</p>" in found._repr_html_()
+    assert f"<p>{told}</p>" in page(found)
     assert "Pareto" not in str(result(trial(0, 1.0)))
     assert "latency): 0 trials" in str(result(goal=TWO))
 
@@ -145,19 +150,19 @@ def test_a_table_for_pandas() -> None:
 
 
 def test_a_notebook_shows_what_is_escaped() -> None:
-    html = result(trial(0, 1.0, kind="<b>"))._repr_html_()
+    html = page(result(trial(0, 1.0, kind="<b>")))
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
 
 
 def test_a_notebook_shows_the_figures_that_say_something() -> None:
-    html = result(*sampled(lambda params: params["x"]))._repr_html_()
+    html = page(result(*sampled(lambda params: params["x"])))
     assert [name for name in ("history", "parameter_importance", "pareto") if f'class="figure {name}"' in html] == [
         "history",
         "parameter_importance",
     ]
-    assert 'class="figure pareto"' in result(pair(0, 0.9, 5.0), pair(1, 0.8, 1.0), goal=TWO)._repr_html_()
-    assert "<svg" not in result()._repr_html_()
+    assert 'class="figure pareto"' in page(result(pair(0, 0.9, 5.0), pair(1, 0.8, 1.0), goal=TWO))
+    assert "<svg" not in page(result())
 
 
 def test_a_notebook_gets_what_it_asks_for() -> None:
@@ -165,3 +170,20 @@ def test_a_notebook_gets_what_it_asks_for() -> None:
     assert one._repr_mimebundle_() == {"text/html": one._repr_html_(), "text/plain": str(one)}
     assert one._repr_mimebundle_(include=["text/plain"]) == {"text/plain": str(one)}
     assert one._repr_mimebundle_(exclude=["text/plain"]) == {"text/html": one._repr_html_()}
+
+
+def test_a_notebook_shows_a_failed_sweep_in_one_line() -> None:
+    job: Job[Any] = Job("lost")
+    job.outcome.set_exception(RunError("the store is full"))
+    failed = SweepResult(job)
+    assert failed._repr_html_() is None
+    assert failed._repr_mimebundle_() == {"text/plain": '<SweepResult "lost": failed with RunError: the store is full>'}
+    with pytest.raises(RunError, match="the store is full"):
+        print(failed.trials)
+
+
+def test_the_text_is_a_text_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rich finds a kernel it displays what it is to write."""
+    text = str(result(trial(0, 1.0)))
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(result(trial(0, 1.0))) == text != ""

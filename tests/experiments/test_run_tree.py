@@ -21,6 +21,7 @@ from metta.sweep.experiments.tree.facts import seconds_of_stages, seconds_of_tri
 from metta.sweep.experiments.tree.run_tree import RunTree, Spending, StageStarter, TrialStarter, run_tree
 from metta.sweep.optimizers import GridOptimizer, RandomOptimizer
 from metta.sweep.report.events import SweepEvent, TrialEnded
+from metta.sweep.report.text import cells as columns
 from metta.sweep.runtime.history import History, Passage
 from metta.sweep.schedulers import SynchronousBatchScheduler
 from metta.sweep.space import Integer, Uniform
@@ -428,15 +429,15 @@ TREE = node(
 )
 
 TEXT = """\
-run                                       trials  best  steps    time     status
-levels                                       2/2  0.75      8    1:42  completed
-├─ trial 0: batch_size=9                     2/2   0.5      8    1:42  completed
-│  ├─ trial 0: x=0.25                        2/2   0.5      6  1.50 s  completed
-│  └─ trial 1: x=1e-05, kind=<b> & "quo…     1/2     -      2    1:40    running
-├─ stage report                                -     -      0  0.25 s  completed
-└─ -20260101-000000-0000                       -     -      0  0.00 s    damaged
-6 runs; at the leaves 4 trials, 8 steps, 1:42 of work
-1:06:40 by the clock
+run                                   trials  best  steps        time     status
+levels                                   2/2  0.75      8  1 min 42 s  completed
+├─ trial 0: batch_size=9                 2/2   0.5      8  1 min 42 s  completed
+│  ├─ trial 0: x=0.25                    2/2   0.5      6      1.50 s  completed
+│  └─ trial 1: x=1e-05, kind=<b> & …     1/2     -      2  1 min 40 s    running
+├─ stage report                            -     -      0      0.25 s  completed
+└─ -20260101-000000-0000                   -     -      0         0 s    damaged
+6 runs; at the leaves 4 trials, 8 steps, 1 min 42 s of work
+1 h 6 min by the clock
 -20260101-000000-0000 is damaged: its run.db is missing"""
 
 
@@ -445,10 +446,17 @@ def test_the_text() -> None:
     assert all(len(line) <= 80 for line in TEXT.splitlines())
     plain = to_text(TREE, ascii=True)
     assert plain.isascii()
-    assert '|  `- trial 1: x=1e-05, kind=<b> & "q...     1/2 ' in plain
+    assert "|  `- trial 1: x=1e-05, kind=<b> ...     1/2 " in plain
     assert "|- stage report" in plain
     narrow = to_text(TREE, 60, ascii=True).splitlines()
     assert max(map(len, narrow[:-1])) <= 68  # a label has 24 characters in any case
+
+
+def test_wide_characters_keep_the_columns_of_the_text() -> None:
+    tree = node("训练🚀", node("模型" * 20), node("plain"))
+    head, *lines = to_text(tree, ascii=False).splitlines()[:4]
+    assert {columns(line[: line.rindex("completed")]) for line in lines} == {columns(head[: head.rindex("status")]) - 3}
+    assert max(map(columns, lines)) <= 80
 
 
 def test_the_text_suits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,7 +480,7 @@ def test_costs_have_a_column_and_keep_their_units() -> None:
     head, *lines = to_text(both).splitlines()
     assert head.split()[-1] == "cost"
     assert [line.split()[-1] for line in lines[:4]] == ["-", "4", "5", "0.5"]
-    assert lines[4].endswith("9.00 s of work, dollars 4, joules 5.5")
+    assert lines[4].endswith("9 s of work, dollars 4, joules 5.5")
 
 
 def test_json_holds_everything() -> None:
@@ -502,10 +510,10 @@ def test_a_notebook_shows_it_and_reads_no_markup() -> None:
 def test_drawings_as_text() -> None:
     dot, mermaid = TREE.to_dot(), TREE.to_mermaid()
     assert 'n0 -> n1 [label="trial 0: batch_size=9"]' in dot
-    assert r'label="middle\nsweep, completed\n2/2 trials, best 0.5\n8 steps, 1:42"' in dot
+    assert r'label="middle\nsweep, completed\n2/2 trials, best 0.5\n8 steps, 1 min 42 s"' in dot
     assert r"\"quoted\"" in dot
     assert 'n0 -->|"trial 0: batch_size=9"| n1' in mermaid
-    assert '"middle<br/>sweep, completed<br/>2/2 trials, best 0.5<br/>8 steps, 1:42"]:::completed' in mermaid
+    assert '"middle<br/>sweep, completed<br/>2/2 trials, best 0.5<br/>8 steps, 1 min 42 s"]:::completed' in mermaid
     assert "<b>" not in mermaid
     assert dot.count(" -> ") == mermaid.count(" -->") == 5
 

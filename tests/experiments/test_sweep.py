@@ -256,8 +256,8 @@ def test_every_way_to_fail_is_told_by_its_reason(scheduler: str, executor: Local
     }
     assert result.best_trial.id in {0, 7, 8, 9}
     text = str(result)
-    assert "failed, killed: 1" in text
-    assert "ValueError: no such layer" in text
+    assert "1 failed (killed), trial 2" in text
+    assert "failed (user_error), last trial 6: " in text
 
 
 def test_a_failed_trial_keeps_the_users_traceback(executor: LocalExecutor) -> None:
@@ -272,7 +272,7 @@ def test_a_sweep_without_any_score_says_why(executor: LocalExecutor) -> None:
         raise RuntimeError("out of cheese")
 
     result = sweep(broken, executor=executor).run(budget=3)
-    with pytest.raises(RunError, match=r"no trial with a score: failed, user_error: 3 .*out of cheese"):
+    with pytest.raises(RunError, match=r"no trial with a score: 3 failed .* last trial 2: .*out of cheese"):
         _ = result.best_score
 
 
@@ -629,7 +629,7 @@ def test_rows_html_and_pandas(executor: LocalExecutor, monkeypatch: pytest.Monke
     result = sweep(curve, name="<b>", executor=executor).run(budget=3)
     rows = result.rows()
     assert list(rows[0]) == ["trial", "state", "score", "step", "cost", "failure", "x", "y"]
-    html = result._repr_html_()
+    html = result._repr_mimebundle_()["text/html"]
     assert html.startswith("<table>")
     assert "<th>score</th>" in html
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def test_every_state_arrives(tmp_path: Path, file: str) -> None:
     assert [trial.user_attrs["sweep/state"] for trial in found.trials] == [state.value for state in states]
     assert found.directions == [optuna.study.StudyDirection.MAXIMIZE]
     assert found.metric_names == ["score"]
+
+
+def test_conditions_that_digests_stand_for_say_nothing_of_ranges(tmp_path: Path) -> None:
+    space = {"x": {"type": "Uniform", "lo": 0.0, "hi": 1.0, "conditions": ["parameter='kind' values=(A,)"]}}
+    export(replace(snapshot(made(0, params={"x": 0.5})), space=space), tmp_path / "sweep.log")
+    (trial,) = study(tmp_path / "sweep.log").trials
+    assert trial.distributions["x"] == FloatDistribution(0.0, 1.0)
 
 
 def test_the_command_to_open_it_can_be_pasted(tmp_path: Path) -> None:

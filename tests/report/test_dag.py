@@ -6,19 +6,21 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from metta.sweep import Experiment, Pipeline, SweepExperiment
 from metta.sweep.compiler.drawing import layout
 from metta.sweep.compiler.drawing.file import FILE
+from metta.sweep.compiler.drawing.model import Drawing, DrawnNode
 from metta.sweep.compiler.drawing.svg import NoPicture
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.optimizers import RandomOptimizer
 from metta.sweep.report.dag import DagReader, DagView, dag_view
-from metta.sweep.report.dag_marks import duration
 from metta.sweep.report.dag_states import NodeState, NodeStatus
 from metta.sweep.runtime.durable import DurableGraph
 from metta.sweep.space import Uniform
@@ -282,6 +284,27 @@ def test_a_sweep_shows_what_it_searches_or_its_own_loop(
     assert "The run is" not in view.alt
 
 
+@needs_dot
+def test_only_the_ground_stands_outside_of_the_groups(tmp_path: Path) -> None:
+    """Pages make it see-through, so that the graph stands on their own ground, light or dark."""
+    durable = Pipeline(x=float).stage("halve", lambda x: x / 2).through(y=float).compile().with_store(tmp_path, "half")
+    durable.run(x=1.0)
+    svg = ElementTree.fromstring(view_of(durable.store, "half").to_svg())
+    (inner,) = [part for part in svg if part.tag.endswith("}g")]
+    (ground,) = [part for part in inner if part.tag.endswith("}polygon")]
+    assert ground.get("fill") == "white"
+
+
+def test_no_name_makes_the_sentence_long(tmp_path: Path) -> None:
+    name = "n" * 3000
+    node = DrawnNode("@output", "output", f"result: {name}")
+    view = DagView(name, name, RunStatus.FAILED, Drawing(name, (DrawnNode(name, "stage", name), node)))
+    failed = NodeStatus(NodeState.FAILED)
+    assert len(view.alt) < 300
+    assert len(view.title) < 100
+    assert len(replace(view, nodes={f"{name}{number}": failed for number in range(9)}).alt) < 700
+
+
 # -- runs without a drawing ----------------------------------------------------------------------------------------
 
 
@@ -354,11 +377,3 @@ def test_the_data_is_json(tmp_path: Path) -> None:
 def test_the_most_telling_of_several_passages_counts() -> None:
     status = NodeStatus(NodeState.RUNNING, {NodeState.DONE: 3, NodeState.CACHED: 1, NodeState.RUNNING: 2})
     assert (status.passages, status.finished) == (6, 4)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0001, "<1 ms"), (0.085, "85 ms"), (0.9996, "1.0 s"), (59.96, "1:00"), (725, "12:05"), (10931, "3:02:11")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

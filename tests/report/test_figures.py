@@ -15,6 +15,7 @@ import pytest
 from metta.sweep.goal import Goal
 from metta.sweep.report import figures
 from metta.sweep.report.drawing.marks import MANY
+from metta.sweep.report.drawing.words import width_of
 from metta.sweep.report.figures import (
     Figure,
     all_figures,
@@ -32,6 +33,7 @@ from tests.report.snapshots import SPACE, TWO, searched, snapshot, trial
 
 FOUR: Goal = {"a": "maximize", "b": "minimize", "c": "maximize", "d": "minimize"}
 Make = Callable[[SweepSnapshot], Figure]
+SVG = "http://www.w3.org/2000/svg"
 EACH = pytest.mark.parametrize("make", figures.MAKERS.values(), ids=figures.MAKERS.keys())
 
 
@@ -389,6 +391,22 @@ def test_constants_alone_have_nothing_to_compare() -> None:
     assert parallel_coordinates(snapshot(trial(0, params={"x": 1}))).missing == "No trial has a score yet."
 
 
+@pytest.mark.parametrize("width", [280, 640])
+def test_the_labels_of_the_first_axis_stand_where_no_line_goes(width: int) -> None:
+    names = ("a_name_that_is_rather_long_for_a_label", "b")
+    trials = [trial(number, float(number), params={"a": names[number % 2], "x": number}) for number in range(9)]
+    figure = parallel_coordinates(snapshot(*trials))
+    axes = [group for group in drawn(figure, width).iter(f"{{{SVG}}}g") if group.get("class") == "axis"]
+    first, *others = ([part for part in axis if part.get("class") == "halo"] for axis in axes)
+    line = float(axes[0][0].attrib["d"].removeprefix("M").partition(",")[0])
+    assert len(first) == 2
+    assert line > 100  # long names get more room
+    for label in first:
+        assert label.get("text-anchor") == "end"
+        assert width_of(label.text or "", 10.0) < float(label.attrib["x"]) < line
+    assert [{label.get("text-anchor") for label in labels} for labels in others] == [{None}, {None}]
+
+
 # Importance
 
 
@@ -407,10 +425,18 @@ def test_too_few_trials_have_a_sentence_instead() -> None:
 
 
 def test_nothing_is_more_important_than_chance() -> None:
-    trials = [trial(number, 1.0, params={"x": number % 2}) for number in range(8)]
+    trials = [trial(number, 1.0, params={"x": number % 2, "y": 1 - number % 2}) for number in range(8)]
     assert "no parameter alone explains more" in parameter_importance(snapshot(*trials)).alt
     fixed = [trial(number, float(number), params={"x": 1}) for number in range(8)]
     assert "constant" in parameter_importance(snapshot(*fixed)).missing
+
+
+def test_a_parameter_alone_is_compared_with_none() -> None:
+    trials = [trial(number, float(number), params={"x": number, "k": 3}) for number in range(20)]
+    figure = parameter_importance(snapshot(*trials))
+    told = "x is the only parameter that is searched: there is none to compare it with."
+    assert figure.missing == figure.alt == told
+    assert figure not in all_figures(snapshot(*trials))
 
 
 # Pareto front
@@ -536,3 +562,20 @@ def test_many_attempts_are_few_elements_and_none_gets_lost() -> None:
 def test_a_figure_is_a_function_of_the_snapshot(make: Make) -> None:
     sweep = searched(50, goal=TWO)
     assert make(sweep).to_svg() == make(replace(sweep)).to_svg()
+
+
+@EACH
+@pytest.mark.parametrize("count", [1, 9])
+def test_no_name_makes_a_sentence_long(make: Make, count: int) -> None:
+    names = [f"{'n' * 5000}{place}" for place in range(count)]
+    goal: Goal = dict.fromkeys(names, "minimize")
+    trials = []
+    for number in range(12):
+        metrics = dict.fromkeys(names, float(number))
+        params = {name: number * place for place, name in enumerate(names, 1)}
+        score = metrics if count > 1 else float(number)
+        trials.append(trial(number, score, params=params, reports=[Report(step, metrics) for step in (1, 2)]))
+    trials[0].score = dict.fromkeys(names, 1e6) if count > 1 else 1e6  # beyond the axis, which is said
+    figure = make(snapshot(*trials, goal=goal, spans=[attempt(0, names[0], 0.0, 1.0)]))
+    assert len(figure.alt) < 1200
+    assert all(len(note) < 300 for note in figure.notes)

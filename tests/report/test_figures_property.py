@@ -82,6 +82,7 @@ def sweeps(draw: st.DrawFn) -> Any:
 def test_whatever_is_in_a_sweep_is_drawn(sweep: Any) -> None:
     for make in MAKERS.values():
         figure = make(sweep)
+        assert len(figure.alt) < 1200
         svg = figure.to_svg()
         tags = {element.tag.partition("}")[2] for element in ElementTree.fromstring(svg).iter()}
         assert tags <= {"svg", "g", "path", "text", "title", "circle", "rect"}

@@ -23,7 +23,7 @@ from metta.sweep.report.live import LineView, TerminalView, live_view
 from metta.sweep.report.progress import Best, Progress, advance, progress_of
 from metta.sweep.report.region import Paper
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.report.text import cells, clock, harmless, one_line, shorten
+from metta.sweep.report.text import cells, harmless, one_line, shorten
 from metta.sweep.trial import Failure, FailureReason, Trial, TrialState
 
 PARAMS = {"trainer.learning_rate": 0.012345, "trainer.batch_size": 32}
@@ -102,6 +102,17 @@ def test_lines_say_every_change_of_state_and_no_report() -> None:
         "[0:06] trial 0 resumed at 3 until 9",
         "[0:08] trial 0 completed at 9, score 0.75 (best)",
         "[0:10] sweep finished: 2/4 trials, best score 0.75 (trial 0), completed 1, failed 1, failed: user_error 1",
+    ]
+
+
+def test_an_attempt_that_is_lost_is_not_told_as_a_pause() -> None:
+    stream = io.StringIO()
+    with LineView(stream) as view:
+        for event in [*STORY[:4], TrialPaused(2.5, 0, 1, 0.5, "oom", "its worker was killed"), STORY[8]]:
+            view(event)
+    assert stream.getvalue().splitlines()[-2:] == [
+        "[0:02] trial 0 is tried again from step 1 (oom): its worker was killed",
+        "[0:06] trial 0 resumed at 3 until 9",
     ]
 
 
@@ -270,10 +281,6 @@ def test_nobody_reading_ends_no_sweep() -> None:
     assert not isinstance(live_view(closed), TerminalView)
     with pytest.raises(BrokenPipeError):
         closed.close()
-
-
-def test_clock() -> None:
-    assert [clock(5), clock(65), clock(3725)] == ["0:05", "1:05", "1:02:05"]
 
 
 def test_what_a_stream_cannot_encode_is_written_out() -> None:

@@ -76,7 +76,7 @@ def test_stages_are_counted_by_state() -> None:
 
 def test_lines_tell_each_change_once() -> None:
     lines = StageLines()
-    assert lines.of(EVENTS[:7]) == ["train done in 2.00 s", "train (pass 2) done in 2.00 s"]
+    assert lines.of(EVENTS[:7]) == ["train done in 2 s", "train (pass 2) done in 2 s"]
     assert lines.summary() == "2 done, running: sq[]"
     assert lines.of(EVENTS[7:]) == [
         "sq[1] failed at attempt 1 (user_error): ValueError: sq~1/sq[1]",

@@ -85,7 +85,7 @@ def test_what_goes_on_after_a_failure_and_what_does_not() -> None:
 
 def test_a_resumed_run_forgets_what_was_dropped_and_what_was_running() -> None:
     told = shown(*STORY, failed("judge", last=True), Happened("run.resumed", data={"dropped": ["load"]}))
-    assert "  train  done, 1.00 s, 2 passes" in told
+    assert "  train  done, 1 s, 2 passes" in told
     assert not [line for line in told if "running" in line or "failed" in line or "waits" in line]
     assert not any("load" in line and "done" in line for line in told)
 

@@ -161,6 +161,13 @@ def test_changed_rows_are_found_and_named(folder: Path, statements: list[str], s
     assert any(says in finding.what for finding in findings), findings
 
 
+def test_a_file_in_the_place_of_the_runs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    (finding,) = errors(tmp_path)
+    assert finding.file == tmp_path / "runs"
+    assert "it is no folder" in finding.what
+
+
 def test_folders_in_folders_without_end_are_named(folder: Path) -> None:
     with deep_folders(folder / "trials"):
         (found,) = errors(folder)

@@ -15,8 +15,10 @@ from metta.sweep.store.artifacts import ArtifactStore
 from metta.sweep.store.entries import ARTIFACT, Entry
 from metta.sweep.store.lock import RunLock
 from metta.sweep.store.naming import slug, unique_slug
+from metta.sweep.store.removal import remove_tree, tree_size
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.store.runs import Store
+from tests.deep import deep_folders
 
 HOSTILE = [
     "",
@@ -129,6 +131,9 @@ def test_a_run_is_found_by_id_name_start_and_path(store: Store) -> None:
         store.find("lr serach")
     with pytest.raises(UsageError, match="it holds no runs"):
         Store.at(store.folder / "elsewhere").find("x")
+    (store.open("other").folder / "manifest.json").unlink()  # nothing says what it is called
+    with pytest.raises(UsageError, match=r"there is no run '' in .*: `metta-sweep ls` lists them"):
+        store.find("")
 
 
 def test_the_latest_run_that_did_not_complete(store: Store) -> None:
@@ -241,6 +246,33 @@ def test_removing_a_run_removes_all_of_it_and_nothing_else(store: Store, tmp_pat
     assert os.listdir(store.trash_folder) == []
     with pytest.raises(UsageError, match="no run of"):
         Store.at(tmp_path / "other").remove(str(keep.folder))
+
+
+def test_folders_in_folders_without_end_are_removed(store: Store) -> None:
+    run = finished(store, "deep")
+    with deep_folders(run.files_folder):
+        (run.files_folder / "d" / "d" / "empty").mkdir(mode=0o500)  # nothing may be written in it
+        (run.files_folder / "d" / "d" / "some").write_bytes(b"x" * 100)
+        assert store.leftovers() == []
+        assert tree_size(run.folder) >= 100
+        store.remove("deep")
+        assert not run.folder.exists()
+        assert os.listdir(store.trash_folder) == []
+    # One that was removed by half, by a process that was killed.
+    store.trash_folder.joinpath("half").mkdir()
+    with deep_folders(store.trash_folder / "half"):
+        (store.trash_folder / "half" / "d" / "some").write_bytes(b"x" * 100)
+        assert [each.bytes for each in store.leftovers()] == [100]
+        assert store.gc() == 100
+        assert os.listdir(store.trash_folder) == []
+
+
+def test_a_tree_that_may_not_be_removed_is_named(store: Store) -> None:
+    run = finished(store, "deep")
+    with pytest.raises(StorageError, match=rf"cannot remove {re.escape(str(run.folder / 'run.db'))}/x: "):
+        remove_tree(run.folder / "run.db" / "x")
+    remove_tree(run.folder)
+    assert remove_tree(run.folder) == 0  # it has gone
 
 
 def test_gc_takes_what_nobody_needs(store: Store) -> None:

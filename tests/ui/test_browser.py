@@ -282,6 +282,52 @@ def test_every_page_fits(
     assert seen.wrong == []
 
 
+GRAPH = """() => {
+    const graph = document.querySelector(".dag-view svg"), style = (each) => getComputedStyle(each);
+    return [style(graph).filter !== "none", style(graph.querySelector(":scope > g > polygon")).fill,
+            style(graph.closest(".drawn")).backgroundColor];
+}"""
+
+
+def test_a_graph_is_dark_where_the_page_is(browser: Browser, site: Site, runs: Runs, tmp_path: Path) -> None:
+    with Store.at(runs.folder).open(runs.pipeline.id) as run:
+        (tmp_path / "report.html").write_text(report_html(run), encoding="utf-8")
+    seen = Watched(browser)
+    seen.page.goto(site.entry)
+    for address in (f"{site.base}/runs/{runs.pipeline.id}", (tmp_path / "report.html").as_uri()):
+        seen.page.goto(address)
+        seen.scroll_through()
+        for scheme, media, is_turned in (
+            ("light", "screen", False),
+            ("dark", "screen", True),
+            ("dark", "print", False),
+        ):
+            seen.page.emulate_media(color_scheme=scheme, media=media)  # type: ignore[arg-type]
+            assert seen.page.evaluate(GRAPH) == [is_turned, "none", "rgba(0, 0, 0, 0)"]
+
+
+def test_a_figure_on_a_narrow_screen_stays_where_it_was_scrolled_to(browser: Browser, tmp_path: Path) -> None:
+    story = stores.story(stores.sweep(tmp_path / "other"))
+    with served(tmp_path) as site, Store.at(tmp_path).create("young", "sweep") as run:
+        run.journal.commit(story[:-8])
+        seen = Watched(browser, viewport={"width": 400, "height": 800})
+        seen.page.goto(site.entry)
+        seen.page.goto(f"{site.base}/runs/{run.id}")
+        seen.scroll_through()
+        drawn = seen.page.locator('[data-part="figure-history"] .drawn')
+        drawn.scroll_into_view_if_needed()
+        assert drawn.evaluate("each => [each.scrollTo(70, 0), each.scrollLeft][1]") == 70
+        attached = drawn.evaluate("each => getComputedStyle(each).backgroundAttachment")
+        assert attached == "local, local, scroll, scroll"  # the shades stay, their covers go along
+        before = drawn.inner_html()
+        run.journal.commit(story[-8:])
+        deadline = time.monotonic() + 60
+        while drawn.inner_html() == before:
+            assert time.monotonic() < deadline
+            seen.page.wait_for_timeout(50)
+        assert drawn.evaluate("each => each.scrollLeft") == 70
+
+
 def test_everything_is_reached_by_the_keyboard(browser: Browser, site: Site, runs: Runs) -> None:
     seen = Watched(browser)
     page = seen.page

@@ -11,8 +11,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks import durability
+from metta.sweep import SweepExperiment, Trial
+from metta.sweep.compiler.drawing.build import drawing_of
+from metta.sweep.experiments.base import Pipeline
+from metta.sweep.report.dag import DagView
+from metta.sweep.store.run import RunStatus
 from metta.sweep.store.runs import Store
 from metta.sweep.ui.app import make_app
+from metta.sweep.ui.pages import draw_dag
 from metta.sweep.ui.security import Access
 from tests.ui import stores
 from tests.ui.conftest import Runs
@@ -224,3 +230,39 @@ def test_a_run_outside_of_the_store_is_shown(tmp_path: Path, runs: Runs, access:
         assert runs.sweep.id in client.get("/").text
         assert client.get(f"/runs/{runs.sweep.id}").status_code == 200
         assert client.get(f"/runs/{runs.damaged.id}").status_code == 404
+
+
+def loops(html: str) -> list[bool]:
+    """For each graph that is folded away whether it is open."""
+    return ["open" in each for each in Page(html).all("details") if each["id"] == "sweep-loop"]
+
+
+def test_the_loop_of_a_sweep_is_folded_away_until_it_is_asked_for(client: TestClient, runs: Runs) -> None:
+    part = f"/runs/{runs.sweep.id}/parts/dag"
+    assert "How the sweep itself runs" in client.get(part).text
+    assert loops(client.get(part).text) == [False]
+    assert loops(client.get(f"{part}?fold=loop").text) == [True]
+    assert loops(client.get(f"{part}?expand=loop").text) == [True]
+    assert loops(client.get(f"/runs/{runs.pipeline.id}/parts/dag").text) == []
+
+
+class Told(SweepExperiment):
+    """A sweep with a stage of its own."""
+
+    def pipeline(self) -> Pipeline:
+        return super().pipeline().stage("best", lambda trials: trials[0]).through(Trial)
+
+
+class Timed(SweepExperiment):
+    """A sweep whose stages have a hook of its own."""
+
+    def pipeline(self) -> Pipeline:
+        return super().pipeline().with_global_hooks(profile=True)
+
+
+@pytest.mark.parametrize(("kind", "is_folded"), [(SweepExperiment, True), (Told, False), (Timed, False)])
+def test_a_pipeline_of_the_user_is_shown(kind: type[SweepExperiment], is_folded: bool) -> None:
+    drawing = drawing_of(kind(stores.objective).pipeline().compile().graph)
+    html = draw_dag(DagView("s", "s", RunStatus.COMPLETED, drawing))
+    assert loops(html) == ([False] if is_folded else [])
+    assert ("<figcaption>Graph of s</figcaption>" in html) is not is_folded

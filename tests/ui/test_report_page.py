@@ -90,7 +90,7 @@ def test_the_data_are_json_values(runs: Runs) -> None:
     assert data["failures"][0]["message"] == f"no luck with {stores.EVIL}"
     assert data["trials"][0]["params"]["x"] > 0
     with Run.open(runs.sweep.folder, write=False) as run:  # a trial is told as `best --json` tells it
-        told = [jsonable(trial_json(trial)) for trial in sweep_status(run).trials]
+        told = [jsonable(trial_json(trial, run.info.status)) for trial in sweep_status(run).trials]
     assert sorted(data["trials"], key=lambda trial: trial["id"]) == told
     with Run.open(runs.pipeline.folder, write=False) as run:
         data = json.loads(json.dumps(report_json(run), allow_nan=False))

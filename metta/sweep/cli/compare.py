@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from metta.sweep.cli.opening import SWEEP, has_begun, opened
 from metta.sweep.cli.output import show
-from metta.sweep.cli.shown import duration, sheet, show_json, terminal_width
+from metta.sweep.cli.shown import sheet, show_json, terminal_width
 from metta.sweep.cli.sweep_text import trial_json
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import SweepStatus, sweep_status
 from metta.sweep.report.pipeline_status import pipeline_status
 from metta.sweep.report.ranking import pareto_front
-from metta.sweep.report.text import number_text, value_text
+from metta.sweep.report.text import duration, number_text, value_text
 from metta.sweep.runtime.history import History, Stored
 from metta.sweep.store.run import Run
 from metta.sweep.store.runs import Store
@@ -90,7 +90,7 @@ def facts_of(run: Run) -> Facts:
     elif has_begun(run):
         started = next(run.journal.events(kinds={STARTED})).data
         sweep = sweep_status(run)
-        best = None if sweep.best is None else trial_json(sweep.best)
+        best = None if sweep.best is None else trial_json(sweep.best, sweep.status)
         settings = {**flat(_plan(started["plan"])), "seed": started["seed"], **flat({"budget": started["budget"]})}
         outcome = _outcome(sweep)
     packages = manifest.get("packages")

@@ -21,8 +21,9 @@ from metta.sweep.errors import RefusedError, UsageError
 from metta.sweep.store.lock import holder
 from metta.sweep.store.nested import top_run
 from metta.sweep.store.process import Process
+from metta.sweep.store.removal import tree_size
 from metta.sweep.store.run import RunInfo, RunStatus, read_info
-from metta.sweep.store.runs import Store, tree_size
+from metta.sweep.store.runs import Store
 
 PATIENCE: Final = 10.0
 """Seconds that `cancel` waits."""

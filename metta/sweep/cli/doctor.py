@@ -9,16 +9,20 @@ from pathlib import Path
 from types import ModuleType
 
 from metta.sweep.cli.executors import PREFIX, choice_of, split_options
+from metta.sweep.cli.opening import SWEEP, has_begun
 from metta.sweep.cli.output import show
+from metta.sweep.cli.resume import PIPELINE
 from metta.sweep.cli.shown import show_json
 from metta.sweep.compiler.fingerprint import LOADED_PREFIX
 from metta.sweep.compiler.load import split_spec, user_module
 from metta.sweep.errors import MettaSweepError, StorageError, UsageError
 from metta.sweep.executors.remote.probe import Row, examine_executor
+from metta.sweep.experiments.sweep_reading import SweepReader
 from metta.sweep.experiments.verify import verify_sweep
-from metta.sweep.store.doctor import Finding, Severity, examine
+from metta.sweep.report.pipeline_status import pipeline_status
+from metta.sweep.store.doctor import FROM_BACKUP, Finding, Severity, examine
 from metta.sweep.store.nested import runs_below
-from metta.sweep.store.run import Run, RunStatus, is_run, read_info
+from metta.sweep.store.run import JOURNAL_FILE, Run, RunStatus, is_run, read_info
 from metta.sweep.store.runs import Store
 
 DAMAGED = 3
@@ -35,8 +39,10 @@ def examine_all(text: str | None, *, store: str | None, replay: bool, as_json: b
     """
     folder = _folder(text, store)
     found = examine(folder)
-    if replay:
-        found += [finding for run in _runs(folder) for finding in _replayed(run)]
+    damaged = {finding.file for finding in found if finding.severity is Severity.ERROR}
+    for run in _runs(folder):
+        told = [] if run / JOURNAL_FILE in damaged else _told(run)
+        found += _replayed(run) if replay and not told else told
     if as_json:
         show_json([finding._asdict() for finding in found])
     else:
@@ -128,16 +134,36 @@ def _folder(text: str | None, store: str | None) -> Path:
 
 def _runs(folder: Path) -> Iterator[Path]:
     """The run or those of the store, with what they have started."""
-    for top in [folder] if is_run(folder) else [info.folder for info in Store(folder).all()]:
-        yield top
+    tops = [folder] if is_run(folder) else []
+    if not tops:
         with contextlib.suppress(StorageError):  # the examination has told it
+            tops = [info.folder for info in Store(folder).all()]
+    for top in tops:
+        yield top
+        with contextlib.suppress(StorageError):
             yield from runs_below(top)
+
+
+def _told(folder: Path) -> list[Finding]:
+    """Whether what a journal tells makes sense to who reads it: its digests may be right, and its entries may not."""
+    info = read_info(folder)
+    if info.status is RunStatus.DAMAGED:
+        return []
+    try:
+        with Run.open(folder, write=False) as run:
+            if info.kind == PIPELINE:
+                pipeline_status(run)
+            elif info.kind == SWEEP and has_begun(run):
+                SweepReader(run).read()
+    except MettaSweepError as error:
+        return [Finding(Severity.ERROR, folder / JOURNAL_FILE, str(error), FROM_BACKUP)]
+    return []
 
 
 def _replayed(folder: Path) -> list[Finding]:
     """Whether the optimizer and the scheduler of a sweep decide again what they have decided."""
     info = read_info(folder)
-    if info.status is RunStatus.DAMAGED or info.kind != "sweep":
+    if info.status is RunStatus.DAMAGED or info.kind != SWEEP:
         return []
     try:
         with Run.open(folder, write=False) as run:

@@ -7,13 +7,14 @@ from typing import Any, Final, cast
 import click
 
 from metta.sweep.cli.output import show
-from metta.sweep.cli.shown import jsonable, result_lines, show_json, user_traceback
+from metta.sweep.cli.shown import jsonable, result_lines, show_json, terminal_width, user_traceback
 from metta.sweep.cli.stopping import INTERRUPTED
 from metta.sweep.cli.sweep_text import sweep_json
 from metta.sweep.cli.told import Told, Wish
 from metta.sweep.errors import ContractViolation, MettaSweepError, RefusedError, StorageError, UsageError
 from metta.sweep.experiments.results import SweepResult
 from metta.sweep.experiments.run import Run as Started
+from metta.sweep.report.failed import failed_by_reason
 from metta.sweep.report.pipeline_status import pipeline_status
 from metta.sweep.report.text import harmless
 from metta.sweep.runtime.durable import KEPT
@@ -41,17 +42,16 @@ def _lines_of(outcome: Any) -> list[str]:
 
 
 def tell_sweep(result: SweepResult, told: Told, wish: Wish) -> int:
-    """The result of a sweep; the first trial that failed with its traceback."""
-    failed = [trial for trials in result.failures.values() for trial in trials]
+    """The result of a sweep; the last trial that failed for the most frequent reason with its traceback."""
+    failed = failed_by_reason(result.trials)
     if wish.as_json:
         show_json({**_where(told), "status": "completed", **sweep_json(result)})
     else:
-        show(str(result))
+        show(result.to_text(terminal_width()))
     if not failed:
         return 0
-    first = failed[0].failure
-    if first is not None and (text := user_traceback(first.traceback)):
-        click.echo(f"\ntrial {failed[0].id} failed:\n{harmless(text.rstrip())}", err=True)
+    if text := user_traceback(failed[0].failure.traceback):
+        click.echo(f"\ntrial {failed[0].last.id} failed:\n{harmless(text.rstrip())}", err=True)
     if (command := told.resume_command) is not None:
         click.echo(f"try what failed again: {command} --retry-failed", err=True)
     return FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from metta.sweep.cli.options import AS_JSON, file_argument, format_option, leave
+from metta.sweep.cli.options import AS_JSON, drawing_output, file_argument, format_option, leave
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -51,12 +51,7 @@ def check_command(paths: tuple[str, ...], format: str | None, static: bool | Non
     ("svg", "png", "pdf", "dot", "mermaid", "html", "json"),
     "Of the drawing: svg (default), png, pdf, dot, mermaid, html or json.",
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    help="Where to write: by default text to standard output, a picture to <pipeline>.<format>; - is standard output.",
-)
+@drawing_output("pipeline")
 @click.option("--json", "as_json", is_flag=True, help="The same as --graph --format json.")
 def compile_command(
     target: str, drawn: bool, source: bool, format: str | None, output: str | None, as_json: bool

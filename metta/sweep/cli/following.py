@@ -17,7 +17,7 @@ from metta.sweep.report.live import MOST_LINES, SUMMARY_SECONDS
 from metta.sweep.report.pipeline_status import stage_name
 from metta.sweep.report.region import Line, Paper, Region
 from metta.sweep.report.stages import PipelineProgress, pipeline_frame
-from metta.sweep.report.text import clock, one_line
+from metta.sweep.report.text import clock, duration, one_line
 from metta.sweep.runtime.history import EventLike
 from metta.sweep.store.run import Run
 
@@ -215,7 +215,7 @@ def _ended(event: EventLike) -> str:
         return "skipped"
     if event.data.get("cached"):
         return "taken from the cache"
-    return f"done in {event.data.get('seconds', 0.0):.2f} s"
+    return f"done in {duration(event.data.get('seconds', 0.0))}"
 
 
 def _told(key: str) -> str:

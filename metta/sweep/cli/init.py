@@ -41,7 +41,7 @@ def make_project(folder: str, *, name: str | None, force: bool) -> int:
 
     Raises:
         UsageError: the name is none of a Python package, or `folder` is a file.
-        RefusedError: files are there already; nothing was written.
+        RefusedError: files are there already, or what no file can take the place of; nothing was written.
         StorageError: a file cannot be written.
     """
     place = Path(folder)
@@ -54,6 +54,8 @@ def make_project(folder: str, *, name: str | None, force: bool) -> int:
             f"{folder} has {', '.join(found)} already, and nothing was written: "
             "name another folder, or add --force to write over them"
         )
+    for file in FILES:
+        _refuse_others(place, file)
     for file, text in project_texts(called).items():
         _write(place / file, text)
     show(f"{called} is in {folder}: {', '.join(FILES)}")
@@ -96,6 +98,17 @@ def project_texts(name: str) -> dict[str, str]:
         file: Template((templates / template).read_text(encoding="utf-8")).substitute(name=name)
         for file, template in FILES.items()
     }
+
+
+def _refuse_others(place: Path, file: str) -> None:
+    """Refuse what is no file (to open a pipe would wait for ever), and a link to a folder, which leads elsewhere."""
+    path = place / file
+    links = [place / folder for folder in Path(file).parents[:-1] if (place / folder).is_symlink()]
+    if links or (path.exists() and not path.is_symlink() and not path.is_file()):
+        what = "a link to another folder" if links else "no ordinary file"
+        raise RefusedError(
+            f"{links[0] if links else path} is {what}, and nothing was written: remove it, or name another folder"
+        )
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from metta.sweep.cli.options import (
     complete_run,
     format_option,
     leave,
+    output_option,
     run_argument,
     settings_argument,
 )
@@ -23,7 +24,7 @@ EXPORTS = ("optuna", "csv", "parquet", "wandb", "mlflow", "tensorboard")
 @settings_argument
 @STORE
 @format_option(EXPORTS, f"{', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.", "--to", required=True)
-@click.option("-o", "--output", metavar="PLACE", help="A file, a folder or an address: see below.")
+@output_option("A file, a folder or an address: see below.", metavar="PLACE")
 @AS_JSON
 def export_command(
     run: str, settings: tuple[str, ...], store: str | None, to: str, output: str | None, as_json: bool

@@ -11,12 +11,13 @@ from typing import Any, Final
 import click
 
 from metta.sweep.cli.output import show
-from metta.sweep.cli.shown import duration, show_json, table
+from metta.sweep.cli.shown import show_json, table
 from metta.sweep.errors import MettaSweepError, StorageError
 from metta.sweep.experiments.records import STARTED
 from metta.sweep.experiments.sweep_status import sweep_status
 from metta.sweep.report.pipeline_status import pipeline_status
-from metta.sweep.report.text import number_text, shorten
+from metta.sweep.report.snapshot import state_text
+from metta.sweep.report.text import duration, number_text, shorten
 from metta.sweep.store.nested import runs_below
 from metta.sweep.store.run import Run, RunInfo, RunStatus
 from metta.sweep.store.runs import Store
@@ -124,7 +125,7 @@ def _sweep_row(run: Run, age: float | None) -> Row:
         return Row(run.info, run.info.counts, started.data["budget"].get("trials"), run.info.best, age)
     if run.journal.last_seq <= MOST_ENTRIES:
         status = sweep_status(run)
-        counts = {state.value: number for state, number in status.counts.items()}
+        counts = {state_text(state, status.status): number for state, number in status.counts.items()}
         score = None if status.best is None else status.best.score
         return Row(run.info, counts, status.budget.trials, score if isinstance(score, float) else None, age)
     counts = run.journal.counts()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from metta.sweep.cli.options import AS_JSON, STORE, Whole, complete_run, format_option, leave, run_argument
+from metta.sweep.cli.options import (
+    AS_JSON,
+    STORE,
+    Whole,
+    complete_run,
+    drawing_output,
+    format_option,
+    leave,
+    output_option,
+    run_argument,
+)
 
 
 @click.command("ls", short_help="List runs, the newest first.")
@@ -82,12 +92,7 @@ def logs_command(run: str, store: str | None, follow: bool, as_json: bool) -> No
 @format_option(
     ("text", "json", "dot", "mermaid", "svg", "png", "pdf"), "text (default), json, dot, mermaid, svg, png or pdf."
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    help="Where to write: by default text to standard output, a picture to <run>.<format>; - is standard output.",
-)
+@drawing_output("run")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def tree_command(run: str, store: str | None, format: str | None, output: str | None, as_json: bool) -> None:
     """Draw RUN and what it has started: which stage or trial started what, how it stands, and what it has cost.
@@ -103,7 +108,7 @@ def tree_command(run: str, store: str | None, format: str | None, output: str | 
 @click.command("report", short_help="Write a run as one HTML file.")
 @run_argument()
 @STORE
-@click.option("-o", "--output", metavar="FILE", help="Where to write; - is standard output. Default: <run>.html.")
+@output_option("Where to write; - is standard output. Default: <run>.html.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, by default to standard output.")
 def report_command(run: str, store: str | None, output: str | None, as_json: bool) -> None:
     """Write figures, graph, tables and versions of RUN to one file that needs no network and no program but a browser.

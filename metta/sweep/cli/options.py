@@ -66,6 +66,22 @@ def format_option(words: Sequence[str], help: str, *names: str, **settings: Any)
     return click.option(*(names or ("--format",)), metavar="FORMAT", help=help, shell_complete=complete, **settings)
 
 
+def output_option(help: str, metavar: str = "FILE") -> Callable[[F], F]:
+    """`-o`: where to write."""
+    return click.option("-o", "--output", metavar=metavar, help=help)
+
+
+def drawing_output(what: str) -> Callable[[F], F]:
+    """`-o` of a command that says or draws something.
+
+    Args:
+        what: the file of a picture is called after.
+    """
+    return output_option(
+        f"Where to write: by default text to standard output, a picture to <{what}>.<format>; - is standard output."
+    )
+
+
 def settings_argument(command: F) -> F:
     """`name=value ...` behind the other arguments; the same as `--set name=value`."""
     return click.argument("settings", metavar="[NAME=VALUE]...", nargs=-1, callback=_checked_settings)(command)

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from inspect import signature
 from typing import Any, Final, cast
@@ -20,6 +20,7 @@ from metta.sweep.cli.targets import ExperimentTarget, PipelineTarget, Target
 from metta.sweep.cli.told import Told, ToldStore, Wish
 from metta.sweep.compiler.recording import recorded
 from metta.sweep.errors import ContractViolation, MettaSweepError, RunError, StorageError, UsageError
+from metta.sweep.experiments.nested.executor import sharing
 from metta.sweep.experiments.results import SweepResult
 from metta.sweep.experiments.run import Run as Started
 from metta.sweep.experiments.sweep import SweepExperiment
@@ -105,16 +106,22 @@ def _wait(run: Started[Any], look: Callable[[], None]) -> None:
 
 
 def _pipeline(target: PipelineTarget, wish: Wish, told: Told) -> Started[Any]:
-    if wish.store is None:
+    main: Callable[[], Coroutine[Any, Any, Any]]
+    if wish.resume is None:
         _check_inputs(target)
-        return Started.start(target.graph.arun(*target.args, **target.inputs), target.name)
-    durable = DurableGraph(target.graph, ToldStore(wish.store, told), target.name)
-    if wish.resume is not None:
-        given = {**dict(zip([VALUE], target.args, strict=False)), **target.inputs}
-        main = durable.aresume(wish.resume, allow_changed=wish.allow_changed, **given)
-        return Started.start(main, target.name)
-    _check_inputs(target)
-    return Started.start(durable.arun(*target.args, **target.inputs), target.name)
+    if wish.store is None:
+        main = partial(target.graph.arun, *target.args, **target.inputs)
+    else:
+        durable = DurableGraph(target.graph, ToldStore(wish.store, told), target.name)
+        if wish.resume is None:
+            main = partial(durable.arun, *target.args, **target.inputs)
+        else:
+            given = {**dict(zip([VALUE], target.args, strict=False)), **target.inputs}
+            main = partial(durable.aresume, wish.resume, allow_changed=wish.allow_changed, **given)
+    if target.experiment is None:
+        return Started.start(main(), target.name)
+    executor = target.experiment._leaf_executor()
+    return Started.start(sharing(executor, main, keeps=wish.store is not None), target.name)
 
 
 def _check_inputs(target: PipelineTarget) -> None:

@@ -18,6 +18,7 @@ from metta.sweep.contracts.records import record_fields_of_value
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.run import OwnRun
 from metta.sweep.pipeline.context import Context
+from metta.sweep.report.text import cells, padded, shorten
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _FRAME: Final = re.compile(r'^\s*(?:[|+-]\s*)*File "([^"\n]*)"')
@@ -136,16 +137,6 @@ def _is_ours(file: str) -> bool:
     return ours or re.search(r"/(asyncio|concurrent/futures|threading)(/\w+)*\.py$", file) is not None
 
 
-def duration(seconds: float) -> str:
-    """A span of time, short: "0.12 s", "45 s", "3 min", "5 h", "12 d"."""
-    if seconds < 10:
-        return f"{max(seconds, 0.0):.2f} s"
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def seconds_of(text: str) -> float:
     """A span of time as people write it: "30d", "12h", "90m", "45s" or a number of days.
 
@@ -160,8 +151,8 @@ def seconds_of(text: str) -> float:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, each as wide as its widest cell; the last is not padded."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(_row(row, widths) for row in (head, *rows))
+    widths = [max(map(cells, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in (head, *rows))
 
 
 def sheet(rows: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -171,8 +162,6 @@ def sheet(rows: Sequence[Sequence[str]], width: int) -> list[str]:
         rows: each a label, then the cells; of the same length.
         width: of the terminal, in columns; what is too long for its share is cut.
     """
-    from metta.sweep.report.text import cells, shorten
-
     number = max(len(rows[0]) - 1, 1)
     labels = [shorten(row[0], max(width // 3, 8)) for row in rows]
     room = width - max(map(cells, labels))
@@ -190,11 +179,7 @@ def sheet(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     lines: list[str] = []
     for block in blocks:
         widths = [max(map(cells, column)) for column in block]
-        told = [
-            "  ".join(cell + " " * (wide - cells(cell)) for cell, wide in zip(row, widths, strict=True))
-            for row in zip(*block, strict=True)
-        ]
-        lines += [*([""] if lines else []), *(line.rstrip() for line in told)]
+        lines += [*([""] if lines else []), *(_line(row, widths) for row in zip(*block, strict=True))]
     return lines
 
 
@@ -205,10 +190,5 @@ def terminal_width() -> int:
     return min(get_terminal_size((80, 24)).columns, 120) if sys.stdout.isatty() else 80
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_padded(cells, widths)).rstrip()
-
-
-def _padded(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    for cell, width in zip(cells, widths, strict=True):
-        yield cell.ljust(width)
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(padded(text, width) for text, width in zip(row, widths, strict=True)).rstrip()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from metta.sweep.cli.opening import SWEEP, has_begun, sound
 from metta.sweep.cli.origin import read_origin
 from metta.sweep.cli.output import show
-from metta.sweep.cli.shown import duration, jsonable, show_json, table, user_traceback
+from metta.sweep.cli.shown import jsonable, show_json, table, user_traceback
 from metta.sweep.cli.sweep_text import status_json, status_lines
 from metta.sweep.cli.watching import watch_run
 from metta.sweep.errors import StorageError
@@ -19,7 +19,7 @@ from metta.sweep.experiments.tree.drawing import to_text
 from metta.sweep.experiments.tree.run_tree import RunTree, run_tree
 from metta.sweep.report.pipeline_status import PipelineStatus, StageState, pipeline_status
 from metta.sweep.report.region import can_redraw
-from metta.sweep.report.text import shorten
+from metta.sweep.report.text import duration, shorten
 from metta.sweep.store.lock import holder
 from metta.sweep.store.nested import child_runs, top_run
 from metta.sweep.store.run import Run, RunInfo, RunStatus

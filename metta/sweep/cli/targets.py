@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -31,12 +31,14 @@ class PipelineTarget:
         graph: what runs.
         name: of its runs.
         args, inputs: what it is called with, as far as settings give it.
+        experiment: whose pipeline it is, if it is one's: it says where the sweeps in it run.
     """
 
     graph: CompiledGraph[Any, Any]
     name: str
     args: tuple[Any, ...]
     inputs: Mapping[str, Any]
+    experiment: Experiment[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,13 @@ def target_of(found: Chosen, overrides: Sequence[str], *, needs_inputs: bool = T
     inputs = _inputs_of(value._compiled())
     experiment = with_parameters(value, {path: text for path, text in texts.items() if path not in inputs})
     given = {path: text for path, text in texts.items() if path in inputs}
-    return _pipeline(experiment._compiled(), experiment.name, given, needs_inputs)
+    target = _pipeline(experiment._compiled(), experiment.name, given, needs_inputs)
+    return replace(target, experiment=experiment)
 
 
-def _pipeline(graph: CompiledGraph[Any, Any], name: str, texts: Mapping[str, str], needs_inputs: bool) -> Target:
+def _pipeline(
+    graph: CompiledGraph[Any, Any], name: str, texts: Mapping[str, str], needs_inputs: bool
+) -> PipelineTarget:
     declared = _inputs_of(graph)
     for path in texts:
         if path not in declared:

@@ -310,21 +310,21 @@ def _runs(store: StoreLike, sweeps: Sequence[str] | None) -> list[RunInfo]:
 def _landscape(info: RunInfo) -> _Landscape | str:
     """The landscape of a run, or why it is of no use."""
     from metta.sweep.experiments.restore import restore
+    from metta.sweep.experiments.sweep_facts import recorded_space
     from metta.sweep.optimizers.params import ParamsCodec
     from metta.sweep.optimizers.protein.encoding import Encoding
-    from metta.sweep.space import SearchSpace
     from metta.sweep.store.run import Run
 
     with Run.open(info.folder, write=False) as run:
         if run.kind != "sweep":
             return f"it is a {run.kind}"
         restoration = restore(run.journal, ParamsCodec(None))
-    objectives, stored = restoration.ledger.objectives, restoration.facts.plan["space"]
+        space = recorded_space(restoration.facts.plan, run.journal.path)
+    objectives = restoration.ledger.objectives
     if not objectives.is_single:
         return "it has several objectives"
-    if stored is None or stored.get("is_digest"):
+    if space is None:
         return "its search space cannot be read back"
-    space = SearchSpace.from_json(stored)
     if not space.tunable:
         return "it searched nothing"
     encoding = Encoding(space)

@@ -376,7 +376,7 @@ class Ledger:
                 given_up = f"{failure.message} ({MAX_DEATHS} attempts ended like this: it is not tried again)"
                 failure = replace(failure, message=given_up)
         if again:
-            self._requeue(number)
+            self._requeue(number, failure)
         else:
             self._fail(trial, attempt, failure, used)
 
@@ -496,12 +496,12 @@ class Ledger:
         """The last step that is paid for: a fork has not done the steps of its donor."""
         return self.states[trial.id].step if trial.id in self.forks and not trial.step else trial.step
 
-    def _requeue(self, number: int) -> None:
+    def _requeue(self, number: int, lost: Failure | None = None) -> None:
         """An attempt is lost: the same grant once more, before everything else."""
         trial = self._touch(number)
         trial.state = TrialState.PENDING
         if self.running[number].began is not None:
-            self._tell_paused(trial)
+            self._tell_paused(trial, lost)
         self.queue.appendleft(self._regrant(number))
 
     def _regrant(self, number: int) -> Grant:
@@ -553,8 +553,9 @@ class Ledger:
                 self._leave(self._touch(trial.id), TrialState.PRUNED)
         self.over = why
 
-    def _tell_paused(self, trial: Trial) -> None:
-        self.tell(TrialPaused(self.now, trial.id, trial.step, trial.score))
+    def _tell_paused(self, trial: Trial, lost: Failure | None = None) -> None:
+        why = (None, "") if lost is None else (lost.reason.value, lost.message)
+        self.tell(TrialPaused(self.now, trial.id, trial.step, trial.score, *why))
 
     def _hear(self, trial: Trial) -> None:
         """The optimizer hears of `trial`: now, or in order with its whole batch under a synchronous scheduler."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from metta.sweep.errors import DamagedError
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.schedulers.base import Action, Decision, Done, Fork, Launch, Prune, Resume, Verdict, Wait
 
@@ -44,7 +43,11 @@ def move_to_json(move: Move, codec: ParamsCodec) -> dict[str, Any]:
 
 
 def move_from_json(data: Mapping[str, Any], codec: ParamsCodec) -> Move:
-    """The move that `move_to_json` wrote; other keys of `data` are left alone."""
+    """The move that `move_to_json` wrote; other keys of `data` are left alone.
+
+    Raises:
+        ValueError: it is none that this release knows.
+    """
     match data["do"]:
         case "launch":
             return Launch(data["count"], data["until"])
@@ -59,7 +62,7 @@ def move_from_json(data: Mapping[str, Any], codec: ParamsCodec) -> Move:
             return Halt(data["why"])
         case "done":
             return Done()
-    raise DamagedError(f"a decision that this release does not know: {data['do']!r}")
+    raise ValueError(f"a decision that this release does not know: {data['do']!r}")
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from metta.sweep.errors import DamagedError
+from metta.sweep.errors import DamagedError, UsageError
 from metta.sweep.experiments.ledger import Ledger, SavedState
 from metta.sweep.experiments.ledger_json import budget_from_json, failure_from_json
 from metta.sweep.experiments.moves import Move, move_from_json
@@ -50,8 +50,17 @@ STALE: Final = "trial.stale"
 RESTARTED: Final = "restarted"
 """What `sweep.resumed` says of a scheduler whose place another one has taken; else "kept"."""
 
-MISFITS: Final = (LookupError, TypeError, ValueError, AttributeError, StopIteration, AssertionError, OverflowError)
-"""What folding an entry raises that no driver writes."""
+MISFITS: Final = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    StopIteration,
+    AssertionError,
+    OverflowError,
+    UsageError,
+)
+"""What folding an entry raises that no driver writes; the last for a budget, say, that nobody could have given."""
 
 Recorded = Event | StoredReport
 """An entry as it is read back."""
@@ -110,7 +119,8 @@ def feed(ledger: Ledger, entry: Recorded) -> None:
 
 def misfit(seq: int, error: Exception) -> DamagedError:
     """The error for an entry that has led to one of `MISFITS`."""
-    return DamagedError(f"entry {seq} does not follow from those before it: {type(error).__name__}: {error!s:.200}")
+    what = f"{type(error).__name__}: {error!s:.200}".removesuffix(": ")
+    return DamagedError(f"entry {seq} does not follow from those before it: {what}")
 
 
 def _feed_trial(ledger: Ledger, number: int, event: Event) -> None:

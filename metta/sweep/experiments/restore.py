@@ -10,59 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from metta.sweep.errors import DamagedError
-from metta.sweep.experiments import records
-from metta.sweep.experiments.budget import Budget
 from metta.sweep.experiments.ledger import Ledger
-from metta.sweep.experiments.ledger_json import ReadReports, budget_from_json, load_ledger
-from metta.sweep.experiments.plan import Plan
+from metta.sweep.experiments.ledger_json import ReadReports, load_ledger
 from metta.sweep.experiments.replay import REPLAY_LIMIT_S, RecallingOptimizer, RecallingScheduler, Replay
+from metta.sweep.experiments.sweep_facts import Facts, Start, facts_of, read_from, start_of
 from metta.sweep.experiments.sweep_journal import reports_reader
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Optimizer, Restored
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.events import SweepEvent
 from metta.sweep.schedulers.base import Scheduler
-from metta.sweep.store.connection import damaged
 from metta.sweep.store.entries import Snapshot
 from metta.sweep.store.journal import Journal
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the journal says of a sweep as a whole.
-
-    Attributes:
-        name, seed: of the sweep.
-        plan: the newest one.
-        base: the instant of second 0 by the clock of the last driver.
-        optimizer_from, scheduler_from: the last entries at which the one was restored by observations, the other
-            started again; 0 where there is none.
-        restored: how the optimizer was brought back last, None if it never was.
-    """
-
-    name: str
-    seed: int
-    plan: Plan
-    base: float
-    optimizer_from: int = 0
-    scheduler_from: int = 0
-    restored: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """What stands in a snapshot."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The first event of a sweep."""
-
-    facts: Facts
-    budget: Budget
-    slots: int
 
 
 @dataclass(slots=True)
@@ -95,44 +55,6 @@ class Restoration:
 Parts = tuple[Optimizer, Scheduler]
 
 
-def start_of(journal: Journal) -> Start:
-    """The first event of a sweep.
-
-    Raises:
-        DamagedError: there is none.
-    """
-    event = next(journal.events(kinds={records.STARTED}), None)
-    if event is None:
-        raise DamagedError(
-            f"{journal.path} tells of no sweep: its driver ended before it began, or it is another run's",
-            path=str(journal.path),
-        )
-    data = event.data
-    facts = Facts(data["name"], data["seed"], data["plan"], data["base"])
-    return Start(facts, budget_from_json(data["budget"]), data["slots"])
-
-
-def facts_of(journal: Journal, start: Start, snapshot: Snapshot | None) -> Facts:
-    """What the snapshot and the events after it say of the sweep."""
-    facts = start.facts if snapshot is None else Facts(**snapshot.data["facts"])
-    for event in journal.events(0 if snapshot is None else snapshot.seq, kinds={records.RESUMED}):
-        facts = facts_after(facts, event.seq, event.data)
-    return facts
-
-
-def facts_after(facts: Facts, seq: int, resumed: dict[str, Any]) -> Facts:
-    """The facts after an event `sweep.resumed` with the number `seq`."""
-    return Facts(
-        facts.name,
-        facts.seed,
-        resumed["plan"] or facts.plan,
-        resumed["base"],
-        seq if resumed["informed"] else facts.optimizer_from,
-        seq if resumed["scheduler"] == records.RESTARTED else facts.scheduler_from,
-        resumed["optimizer"],
-    )
-
-
 def restore(
     journal: Journal,
     codec: ParamsCodec,
@@ -159,12 +81,8 @@ def restore(
     Raises:
         DamagedError: an entry does not follow from those before it.
     """
-    try:
+    with read_from(journal.path, only_ours=fresh is None):
         return _restore(journal, codec, fresh, keep_optimizer, keep_scheduler, from_start, limit, read)
-    except records.MISFITS as error:
-        if fresh is not None:  # it may be a user's optimizer that has raised it
-            raise
-        raise damaged(journal.path, f"it is no sweep's: {type(error).__name__}: {error!s:.200}") from error
 
 
 def _restore(

@@ -6,21 +6,20 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metta.sweep.errors import MissingExtraError, RunError, UsageError
 from metta.sweep.experiments.run import OwnRun
+from metta.sweep.experiments.trial_table import TrialTable, trial_table
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Restored
+from metta.sweep.report.failed import failed_by_reason
 from metta.sweep.report.importance import shares
 from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.report.text import clock, goal_text, number_text, shorten, trials_text, value_text
+from metta.sweep.report.text import clock, goal_text, shorten, trials_text
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import FailureReason, Observation, Params, Result, Trial
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 WIDTH = 80
 
@@ -225,23 +224,38 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         self._print(Console(), top)
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int = WIDTH, top: int = 10) -> str:
+        """What `print_table` prints.
+
+        Args:
+            width: of the table, in columns; what there is no room for is named below it.
+            top: how many of the best trials.
+        """
         from rich.console import Console
 
         text = io.StringIO()
-        self._print(Console(file=text, width=WIDTH, color_system=None, force_terminal=False), 10)
+        self._print(Console(file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False), top)
         return text.getvalue().rstrip("\n")
 
-    def _repr_html_(self) -> str:
-        """The same for a notebook, with the figures that say most: scores, what was traded, what mattered."""
+    def _repr_html_(self) -> str | None:
+        """The same for a notebook, with the figures that say most: scores, what was traded, what mattered.
+
+        None for a sweep that has failed: a notebook then shows the `repr`, not the frames of its own machinery.
+        """
+        return None if self._failure() is not None else self._html()
+
+    def _html(self) -> str:
         from html import escape
 
         from metta.sweep.report.figures import history, parameter_importance, pareto
 
         record = self._record
         snapshot = _remembered(record)  # the run's folder may be gone by now
-        head, body = _table(record, 10)
-        cells = "".join(f"<th>{escape(title)}</th>" for title in head)
-        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+        table = trial_table(record.trials, record.objectives, 10)
+        cells = "".join(f"<th>{escape(column.title)}</th>" for column in table.columns)
+        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
         notes = "".join(f"<p>{escape(line)}</p>" for line in _notes(record))
         figures = (make(snapshot) for make in (history, pareto, parameter_importance))
         drawn = "".join(figure._repr_html_() for figure in figures if not figure.missing)
@@ -253,12 +267,15 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         """For a notebook: the table with figures, and the table as text where there is no HTML."""
         from metta.sweep.report.figures.base import chosen
 
-        return chosen({"text/html": self._repr_html_, "text/plain": self.__str__}, include, exclude)
+        if self._failure() is not None:
+            return chosen({"text/plain": self.__repr__}, include, exclude)
+        return chosen({"text/html": self._html, "text/plain": self.__str__}, include, exclude)
 
     def _print(self, console: Any, top: int) -> None:
         record = self._record
-        console.print(_rich_table(*_table(record, top), title=record.name))
-        for line in _notes(record):
+        table = trial_table(record.trials, record.objectives, top).fitted(console.width)
+        console.print(table.to_rich(record.name))
+        for line in [*_left_out(record, table), *_notes(record)]:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -296,38 +313,12 @@ def _row(trial: Trial, objectives: Objectives) -> dict[str, Any]:
     }
 
 
-def _table(record: SweepRecord, top: int) -> tuple[list[str], list[list[str]]]:
-    """Titles and cells of the final table: the best trials, one column per parameter."""
-    best = ranking(record.trials, record.objectives)[:top]
-    paths = list(dict.fromkeys(path for trial in best for path in trial.params))
-    ends = [path.rpartition(".")[2] for path in paths]
-    titles = [end if ends.count(end) == 1 else path for end, path in zip(ends, paths, strict=True)]
-    head = ["trial", *record.objectives.keys, "step", "state", *titles]
-    body = [
-        [
-            str(trial.id),
-            *(number_text(value) for value in record.objectives.values(trial.score)),
-            str(trial.step),
-            trial.state.value,
-            *(value_text(trial.params[path]) if path in trial.params else "" for path in paths),
-        ]
-        for trial in best
-        if trial.score is not None
-    ]
-    return head, body
-
-
-def _rich_table(head: list[str], body: list[list[str]], title: str) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
-    for name in head:
-        table.add_column(Text(name), justify="left" if name == "state" else "right")
-    for row in body:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+def _left_out(record: SweepRecord, table: TrialTable) -> list[str]:
+    """What there was no room for, and where it is."""
+    if not table.left_out:
+        return []
+    where = ".rows()" if record.run_id is None else f"metta-sweep best {record.run_id}"
+    return [f"no room for {shorten(', '.join(table.left_out), 120)}: see {where}"]
 
 
 def _notes(record: SweepRecord) -> list[str]:
@@ -355,10 +346,5 @@ def _summary(record: SweepRecord) -> str:
 
 
 def _failure_lines(record: SweepRecord) -> list[str]:
-    """One line per reason, with the first trial's message."""
-    lines = []
-    for reason, trials in _failures(record.trials).items():
-        first = trials[0]
-        message = first.failure.message if first.failure is not None else ""
-        lines.append(shorten(f"failed, {reason.value}: {len(trials)} (trial {first.id}: {message})", 200))
-    return lines
+    """One line per reason, with the last trial's message."""
+    return [shorten(str(failed), 200) for failed in failed_by_reason(record.trials)]

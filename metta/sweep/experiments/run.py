@@ -147,6 +147,14 @@ class OwnRun(Run[T_co], Generic[T_co, D]):
     def _finish(self, outcome: Any) -> T_co:
         return cast("T_co", self)
 
+    def _failure(self) -> Exception | None:
+        """What the run failed with, or what keeps it from being waited for here; waits."""
+        try:
+            self._wait()
+        except Exception as error:
+            return error
+        return None
+
 
 def _watched(job: Job[Any]) -> BaseException | None:
     """Wait for a job's end; what it failed with. In steps: a signal that another thread took is then heard, too."""

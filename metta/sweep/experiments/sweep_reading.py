@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from metta.sweep.experiments.ledger_json import ReadReports
-from metta.sweep.experiments.records import MISFITS, RESUMED
-from metta.sweep.experiments.restore import Restoration, facts_after, restore
+from metta.sweep.experiments.records import RESUMED
+from metta.sweep.experiments.restore import Restoration, restore
 from metta.sweep.experiments.spans import KINDS, Spans
+from metta.sweep.experiments.sweep_facts import facts_after, read_from, recorded_space
 from metta.sweep.experiments.sweep_journal import FEW_REPORTS, reports_reader
 from metta.sweep.optimizers.params import ParamsCodec
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.store.connection import damaged
 from metta.sweep.store.entries import Event
 from metta.sweep.store.run import Run, RunStatus, read_info
 from metta.sweep.trial import Report, Trial
@@ -53,10 +53,8 @@ class SweepReader:
         Raises:
             DamagedError: the journal is not what was written, or tells of no sweep.
         """
-        try:
+        with read_from(self._run.journal.path):
             return self._read()
-        except MISFITS as error:  # no code of a user's runs here
-            raise damaged(self._run.journal.path, f"{type(error).__name__}: {error!s:.200}") from error
 
     def _read(self) -> SweepSnapshot:
         restored = self._restored
@@ -69,6 +67,7 @@ class SweepReader:
                     self._spans.feed(entry)
                     if entry.kind == RESUMED:
                         restored.facts = facts_after(restored.facts, entry.seq, entry.data)
+                        recorded_space(restored.facts.plan, self._run.journal.path)
                 self._seq = entry.seq
         self._note_changes(restored)
         ledger = restored.ledger
@@ -93,6 +92,7 @@ class SweepReader:
 
     def _begin(self) -> Restoration:
         restored = restore(self._run.journal, ParamsCodec(None), read=self._reports)
+        recorded_space(restored.facts.plan, self._run.journal.path)  # figures and other tools rely on it
         self._seq = restored.seq
         for event in self._run.journal.events(kinds=KINDS):
             if event.seq > self._seq:

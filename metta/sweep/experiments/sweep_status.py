@@ -14,6 +14,7 @@ from metta.sweep.experiments.results import SweepRecord, SweepResult
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.optimizers.params import ParamsCodec
+from metta.sweep.report.pace import seconds_left, used_share
 from metta.sweep.store.run import Run, RunStatus
 from metta.sweep.trial import FailureReason, Trial, TrialState
 
@@ -76,7 +77,7 @@ def sweep_status(run: Run) -> SweepStatus:
         failures=Counter(trial.failure.reason for trial in ledger.trials if trial.failure is not None),
         spent=spent,
         budget=ledger.budget,
-        seconds_left=None if ledger.over is not None else _seconds_left(spent, ledger),
+        seconds_left=None if ledger.over is not None else seconds_left(spent.seconds, _share(spent, ledger)),
         ended=ledger.over,
         restored=_restored(restoration),
     )
@@ -120,19 +121,13 @@ def _spent(ledger: Ledger) -> Spent:
     return replace(spent, seconds=ledger.now)
 
 
-def _seconds_left(spent: Spent, ledger: Ledger) -> float | None:
-    """The rest of the budget at the pace so far."""
+def _share(spent: Spent, ledger: Ledger) -> float | None:
+    """How much of the budget is used; what waits for a worker, or has one, is not."""
     budget = ledger.budget
     waiting = len(ledger.running) + len(ledger.queue)
-    parts = [
-        (used / limit)
-        for used, limit in (
-            (spent.trials - waiting, budget.trials),
-            (spent.seconds, budget.seconds),
-            (spent.resource, budget.resource),
-            (spent.cost, budget.cost),
-        )
-        if limit is not None
-    ]
-    done = min(1.0, max(parts, default=0.0))
-    return spent.seconds * (1 - done) / done if done > 0 else None
+    return used_share(
+        (spent.trials - waiting, budget.trials),
+        (spent.seconds, budget.seconds),
+        (spent.resource, budget.resource),
+        (spent.cost, budget.cost),
+    )

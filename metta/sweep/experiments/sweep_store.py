@@ -24,7 +24,8 @@ from metta.sweep.experiments.ledger_json import budget_to_json
 from metta.sweep.experiments.places import Place
 from metta.sweep.experiments.plan import FIXED, Plan, changes
 from metta.sweep.experiments.replay import inform, introduce
-from metta.sweep.experiments.restore import Facts, Parts, Restoration, facts_after, facts_of, restore, start_of
+from metta.sweep.experiments.restore import Parts, Restoration, restore
+from metta.sweep.experiments.sweep_facts import Facts, facts_after, facts_of, start_of
 from metta.sweep.experiments.sweep_journal import Clock, SweepJournal
 from metta.sweep.optimizers.base import Restored
 from metta.sweep.optimizers.params import ParamsCodec

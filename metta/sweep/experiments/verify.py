@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, cast
 
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.plan import Plan
-from metta.sweep.experiments.restore import Parts, facts_of, restore, start_of
+from metta.sweep.experiments.restore import Parts, restore
+from metta.sweep.experiments.sweep_facts import facts_of, recorded_space, start_of
 from metta.sweep.goal import Objectives
 from metta.sweep.optimizers import OPTIMIZERS
 from metta.sweep.optimizers.base import Optimizer
@@ -40,7 +42,7 @@ def verify_sweep(run: Run, optimizer: Optimizer | None = None, scheduler: Schedu
     plan, seed = _recorded(run)
     if optimizer is None:
         optimizer = cast("Optimizer", _made(plan["optimizer"], OPTIMIZERS))
-        optimizer.bind(search_space=_space(plan))
+        optimizer.bind(search_space=_space(plan, run.journal.path))
     if scheduler is None:
         scheduler = cast("Scheduler", _made(plan["scheduler"], SCHEDULERS))
     objectives = Objectives(tuple(plan["objectives"]), tuple(plan["objectives"].values()))
@@ -61,13 +63,11 @@ def _recorded(run: Run) -> tuple[Plan, int]:
     return facts.plan, facts.seed
 
 
-def _space(plan: Plan) -> SearchSpace | None:
-    data = plan["space"]
-    if data is None:
-        return None
-    if data.get("is_digest"):
+def _space(plan: Plan, path: Path) -> SearchSpace | None:
+    space = recorded_space(plan, path)
+    if space is None and plan["space"] is not None:
         raise UsageError("the search space has functions or classes in it, which are not stored: give the optimizer")
-    return SearchSpace.from_json(data)
+    return space
 
 
 def _made(recorded: Mapping[str, Any], registry: Registry) -> Any:

@@ -10,7 +10,9 @@ in its last two seconds, and what it had not written is.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from metta.sweep.interop.facts import SweepFacts
 from metta.sweep.interop.libraries import require
@@ -19,8 +21,31 @@ from metta.sweep.interop.sink import Sink
 from metta.sweep.report.events import Listener
 
 
+class _Logger(ABC):
+    """A callback of a sweep that writes to a sink."""
+
+    __slots__ = ()
+
+    _library: ClassVar[str] = ""
+    """What it needs: the module, and the extra of the same name; "" for nothing."""
+
+    def listen(self) -> Listener:
+        """A listener for one run.
+
+        Raises:
+            MissingExtraError: the library is not installed.
+        """
+        if self._library:
+            require(self._library, type(self).__name__, self._library)
+        return Recording(type(self).__name__, self._sink)
+
+    @abstractmethod
+    def _sink(self, sweep: SweepFacts) -> Sink:
+        """Where a sweep is written to."""
+
+
 @dataclass(frozen=True, slots=True)
-class TensorBoardLogger:
+class TensorBoardLogger(_Logger):
     """Writes a folder per trial, for `tensorboard --logdir <logdir>`: scalars, and parameters for its HParams page.
 
     Args:
@@ -29,10 +54,7 @@ class TensorBoardLogger:
 
     logdir: str | os.PathLike[str] = "tensorboard"
 
-    def listen(self) -> Listener:
-        """A listener for one run."""
-        require("tensorboard", "TensorBoardLogger", "tensorboard")
-        return Recording(type(self).__name__, self._sink)
+    _library = "tensorboard"
 
     def _sink(self, sweep: SweepFacts) -> Sink:
         from metta.sweep.interop.export.tensorboard import TensorBoardSink
@@ -41,7 +63,7 @@ class TensorBoardLogger:
 
 
 @dataclass(frozen=True, slots=True)
-class CSVLogger:
+class CSVLogger(_Logger):
     """Writes `<folder>/<run>/trials.csv`, a row per trial, every few seconds, and appends to `reports.csv`.
 
     Args:
@@ -50,10 +72,6 @@ class CSVLogger:
 
     folder: str | os.PathLike[str] = "csv"
 
-    def listen(self) -> Listener:
-        """A listener for one run."""
-        return Recording(type(self).__name__, self._sink)
-
     def _sink(self, sweep: SweepFacts) -> Sink:
         from metta.sweep.interop.export.table import CSVSink
 
@@ -61,7 +79,7 @@ class CSVLogger:
 
 
 @dataclass(frozen=True, slots=True)
-class WandbLogger:
+class WandbLogger(_Logger):
     """Makes a W&B run of each trial, in a group of the sweep's name, with the keys of Metta's sweeps in its summary.
 
     Those are "sweep/suggestion", "sweep/score" (with several objectives "sweep/score/<objective>") and "sweep/cost".
@@ -78,10 +96,7 @@ class WandbLogger:
     mode: str | None = None
     folder: str | os.PathLike[str] = "."
 
-    def listen(self) -> Listener:
-        """A listener for one run."""
-        require("wandb", "WandbLogger", "wandb")
-        return Recording(type(self).__name__, self._sink)
+    _library = "wandb"
 
     def _sink(self, sweep: SweepFacts) -> Sink:
         from metta.sweep.interop.export.wandb import WandbSink
@@ -90,7 +105,7 @@ class WandbLogger:
 
 
 @dataclass(frozen=True, slots=True)
-class MLflowLogger:
+class MLflowLogger(_Logger):
     """Makes an MLflow run of the sweep with a child run per trial.
 
     Args:
@@ -101,10 +116,7 @@ class MLflowLogger:
     uri: str | None = None
     experiment: str | None = None
 
-    def listen(self) -> Listener:
-        """A listener for one run."""
-        require("mlflow", "MLflowLogger", "mlflow")
-        return Recording(type(self).__name__, self._sink)
+    _library = "mlflow"
 
     def _sink(self, sweep: SweepFacts) -> Sink:
         from metta.sweep.interop.export.mlflow import MLflowSink

@@ -46,7 +46,9 @@ def shown_space(
     for params in configurations:
         for path, value in params.items():
             values.setdefault(path, {})[(type(value), value)] = None
-    known = SearchSpace.from_json({"parameters": space}) if space else {}
+    # When a parameter is searched says nothing of its range, and where digests stand for objects it is a mere text.
+    ranges = {path: {**fields, "conditions": []} for path, fields in space.items()}
+    known = SearchSpace.from_json({"parameters": ranges}) if space else {}
     return {path: _shown(path, known.get(path), [value for _, value in seen]) for path, seen in values.items()}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from metta.sweep.errors import StorageError, UsageError
 from metta.sweep.interop.libraries import library
+from metta.sweep.interop.optuna_lock import JournalLock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -112,9 +113,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _cut_tail(path: Path) -> None:
-    from optuna.storages.journal import JournalFileSymlinkLock
-
-    lock = JournalFileSymlinkLock(str(path))  # the one that Optuna takes for this file
+    lock = JournalLock(str(path))
     lock.acquire()
     try:
         with path.open("r+b") as file:
@@ -158,7 +157,7 @@ class HeldJournal:
     def __init__(self, path: str) -> None:
         from optuna.storages.journal import JournalFileBackend
 
-        self._file = JournalFileBackend(path)
+        self._file = JournalFileBackend(path, cast("Any", JournalLock(path)))
         self._held: list[dict[str, Any]] | None = None
         self._in_file = 0
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from metta.sweep.compiler.drawing.table import drawing_table, markup
 from metta.sweep.errors import StorageError
 from metta.sweep.report.dag_marks import mark_of, mark_of_all, word_of
 from metta.sweep.report.dag_states import OVER, TELLING, NodeState, NodeStatus, node_statuses
+from metta.sweep.report.drawing.words import brief
 from metta.sweep.runtime.durable import KIND
 from metta.sweep.runtime.history import History
 from metta.sweep.store.run import Run, RunStatus, read_info
@@ -57,19 +58,24 @@ class DagView:
     @property
     def title(self) -> str:
         """What stands above it."""
-        return f"Graph of {self.name}"
+        return f"Graph of {brief(self.name)}"
 
     @property
     def alt(self) -> str:
         """What one sees, in one or two sentences."""
-        seen = f"{self.problem[:1].upper()}{self.problem[1:]}." if self.drawing is None else alt_of(self.drawing)
+        if self.drawing is None:
+            seen = f"{self.problem[:1].upper()}{self.problem[1:]}."
+        else:
+            *others, output = self.drawing.nodes
+            nodes = (*others, replace(output, text=brief(output.text)))
+            seen = alt_of(replace(self.drawing, name=brief(self.drawing.name), nodes=nodes))
         if not self.nodes:
             return seen
         counts = Counter(status.state for status in self._stages().values())
         told = ", ".join(f"{counts[state]} {word_of(state, self.status)}" for state in TELLING if counts[state])
         failed = [id for id, status in self._stages().items() if status.state is NodeState.FAILED]
         return f"{seen} The run is {self.status.value}: {told}." + (
-            f" Failed: {', '.join(failed[:5])}." if failed else ""
+            f" Failed: {', '.join(map(brief, failed[:5]))}." if failed else ""
         )
 
     def folded(self, expanded: Collection[str] = ()) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Final
 from metta.sweep.compiler.drawing.svg import Mark
 from metta.sweep.compiler.render_labels import shortened
 from metta.sweep.report.dag_states import OVER, NodeState, NodeStatus, worst
-from metta.sweep.report.text import clock, shorten
+from metta.sweep.report.text import duration, shorten
 from metta.sweep.store.run import RunStatus
 
 SIGNS: Final[Mapping[NodeState, str]] = {
@@ -78,14 +78,3 @@ def mark_of_all(statuses: Sequence[NodeStatus], own: NodeStatus | None, run: Run
         parts.append(f"{sum(counts[each] for each in OVER)} of {len(statuses)} done")
     errors = [f"last error: {shortened(each.last_error, 300)}" for each in statuses if each.last_error]
     return Mark(state.value, f"{SIGNS[state]} {' · '.join(parts)}", tuple(errors[-1:]))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text: "<1 ms", "85 ms", "1.2 s", "12:05", "3:02:11"."""
-    if seconds < 0.001:
-        return "<1 ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    return clock(round(seconds))

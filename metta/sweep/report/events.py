@@ -64,12 +64,18 @@ class TrialReported:
 
 @dataclass(frozen=True, slots=True)
 class TrialPaused:
-    """A trial gave its worker back and may be resumed."""
+    """A trial gave its worker back and may be resumed.
+
+    `reason` is why an attempt was lost that is made once more (a `FailureReason`'s value); None where the scheduler
+    has paused the trial.
+    """
 
     seconds: float
     trial: int
     step: int
     score: Score | None
+    reason: str | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from metta.sweep.report.failed import failed_text
 from metta.sweep.report.progress import Progress, Running
 from metta.sweep.report.region import Line, Paper, Piece
 from metta.sweep.report.text import cells, clock, counts, scores_text, shorten, trials_text
@@ -91,13 +92,11 @@ def _trial_cells(progress: Progress, number: int, row: Running) -> list[str]:
 def failure_lines(progress: Progress) -> list[Line]:
     """A line for each reason, the most frequent first: how many trials, and what the last of them said."""
     by_count = sorted(progress.failures.items(), key=lambda pair: -pair[1])
-    return [[Piece(failure_text(progress, reason, number), "red")] for reason, number in by_count]
-
-
-def failure_text(progress: Progress, reason: str, number: int) -> str:
-    """How many trials have failed for a reason, and the message of the last."""
-    last = progress.last_failures[reason]
-    return f"{number} failed ({reason}), trial {last.trial}: {last.message}"
+    lines: list[Line] = []
+    for reason, number in by_count:
+        last = progress.last_failures[reason]
+        lines.append([Piece(failed_text(number, reason, last.trial, last.message), "red")])
+    return lines
 
 
 def summary(progress: Progress) -> str:
@@ -132,7 +131,7 @@ def standing(progress: Progress) -> str:
 def time_left(progress: Progress) -> str:
     """An estimate as the end of a line; empty where there is none."""
     left = progress.seconds_left
-    return f", about {clock(left)} left" if left is not None and not progress.over else ""
+    return f", about {clock(left)} left" if left is not None else ""
 
 
 def texts(lines: Sequence[Line]) -> list[str]:

@@ -211,6 +211,8 @@ def line_of(event: SweepEvent, after: Progress) -> str | None:
             until = f" until {event.until}" if event.until else ""
             params = ", ".join(f"{name}={value_text(value)}" for name, value in event.params.items())
             return f"trial {event.trial} {verb}{until}" + ("" if event.resumed else f": {params}")
+        case TrialPaused(reason=str()):
+            return f"trial {event.trial} is tried again from step {event.step} ({event.reason}): {event.message}"
         case TrialPaused():
             return f"trial {event.trial} paused at {event.step}, {scores_text(after.objectives, event.score)}"
         case TrialEnded(state="failed"):

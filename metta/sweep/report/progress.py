@@ -19,6 +19,8 @@ from metta.sweep.report.events import (
     TrialReported,
     TrialStarted,
 )
+from metta.sweep.report.failed import failed_by_reason
+from metta.sweep.report.pace import seconds_left, used_share
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.trial import TrialState
 
@@ -83,18 +85,12 @@ class Progress:
     @property
     def fraction(self) -> float | None:
         """How much of the budget is used: the trials that have left their workers, or the time."""
-        parts = []
-        if self.trials:
-            parts.append((self.started - len(self.running)) / self.trials)
-        if self.max_seconds:
-            parts.append(self.seconds / self.max_seconds)
-        return min(1.0, max(parts)) if parts else None
+        return used_share((self.started - len(self.running), self.trials), (self.seconds, self.max_seconds))
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate in seconds: the rest at the pace so far. None before anything is known."""
-        done = self.fraction
-        return self.seconds * (1 - done) / done if done else None
+        """An estimate; None where there is none, and once it is over."""
+        return None if self.over else seconds_left(self.seconds, self.fraction)
 
 
 def progress_of(snapshot: SweepSnapshot) -> Progress:
@@ -106,8 +102,7 @@ def progress_of(snapshot: SweepSnapshot) -> Progress:
         best, front = _better(progress, report), _advanced(progress, report)
         if best is not progress.best or front is not progress.front:
             progress = replace(progress, best=best, front=front)
-    counts, failures = snapshot.counts, snapshot.failures
-    failed = [(trial.id, trial.failure) for trial in snapshot.trials if trial.failure is not None]
+    counts, failed = snapshot.counts, failed_by_reason(snapshot.trials)
     return replace(
         progress,
         seconds=snapshot.seconds,
@@ -119,8 +114,8 @@ def progress_of(snapshot: SweepSnapshot) -> Progress:
             if trial.state is TrialState.RUNNING
         },
         ended={state.value: number for state, number in counts.items() if state.is_finished},
-        failures={reason.value: number for reason, number in failures.items()},
-        last_failures={failure.reason.value: LastFailure(trial, failure.message) for trial, failure in failed},
+        failures={each.reason.value: each.count for each in failed},
+        last_failures={each.reason.value: LastFailure(each.last.id, each.failure.message) for each in failed},
         over=snapshot.ended is not None,
     )
 

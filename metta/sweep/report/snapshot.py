@@ -35,6 +35,16 @@ class Span:
     reason: str = ""
 
 
+def state_text(state: TrialState, status: str) -> str:
+    """The state of a trial as it is told: what ran when the last driver of its sweep ended does so no more.
+
+    Args:
+        state: as the journal has it; a driver that dies writes nothing.
+        status: of the run, such as "running" or "interrupted".
+    """
+    return "stopped" if state is TrialState.RUNNING and status != "running" else state.value
+
+
 @dataclass(frozen=True, slots=True)
 class SweepSnapshot:
     """A sweep at one moment.

@@ -9,7 +9,7 @@ from typing import Final
 from metta.sweep.report.frames import head_line
 from metta.sweep.report.pipeline_status import stage_name
 from metta.sweep.report.region import Line, Paper, Piece
-from metta.sweep.report.text import cells, clock, shorten
+from metta.sweep.report.text import cells, clock, duration, padded, shorten
 from metta.sweep.runtime.history import EventLike
 
 MOST_STAGES: Final = 16
@@ -146,7 +146,7 @@ def pipeline_frame(
 def _row(stage: StageProgress, width: int, now: float, paper: Paper) -> Line:
     name = shorten(stage.name, width, mark=paper.mark)
     told, style = _state(stage, now)
-    return [Piece(f"  {name}{' ' * (width - cells(name))}  "), Piece(told, style)]
+    return [Piece(f"  {padded(name, width)}  "), Piece(told, style)]
 
 
 def _state(stage: StageProgress, now: float) -> tuple[str, str]:
@@ -157,7 +157,7 @@ def _state(stage: StageProgress, now: float) -> tuple[str, str]:
         return _map_state(stage, now)
     if stage.was_stopped:
         return "stopped" + (f" in pass {stage.done + 1}" if stage.done else ""), "dim"
-    spent = f"{stage.seconds:.2f} s"
+    spent = duration(stage.seconds)
     if stage.running:
         since = clock(max(0.0, now - min(stage.running.values())))
         passes = f"pass {stage.done + 1}, " if stage.done else ""
@@ -182,4 +182,4 @@ def _map_state(stage: StageProgress, now: float) -> tuple[str, str]:
         parts.append(f"the last failure: {stage.error}")
     if stage.running:
         return f"{', '.join(parts)}, {clock(max(0.0, now - min(stage.running.values())))}", "blue"
-    return f"{', '.join(parts)}, {stage.seconds:.2f} s of work", "red" if stage.error else "green"
+    return f"{', '.join(parts)}, {duration(stage.seconds)} of work", "red" if stage.error else "green"

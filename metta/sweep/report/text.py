@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -60,16 +61,37 @@ def cells(text: str) -> int:
     return cell_len(text)
 
 
+def padded(text: str, width: int) -> str:
+    """A line with spaces behind it, `width` columns wide; one that is wider as it is."""
+    return text + " " * (width - cells(text))
+
+
 def counts(numbers: Mapping[str, int]) -> str:
     """`{"timeout": 2, "oom": 1}` as "timeout 2, oom 1"; zeros are left out."""
     return ", ".join(f"{name} {number}" for name, number in numbers.items() if number)
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss, or m:ss below an hour."""
+    """Seconds as h:mm:ss, or m:ss below an hour: for lines that are told, or drawn again, while time passes."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in two units at most: "0.12 s", "45 s", "1 min 30 s", "2 h", "3 d 6 h". For all other spans of time."""
+    if not math.isfinite(seconds):
+        return "-"
+    seconds = max(seconds, 0)
+    if seconds < 9.995 and seconds != int(seconds):
+        return f"{seconds:.2f} s"
+    left = round(seconds)
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        amount, left = divmod(left, size)
+        parts.append((amount, unit))
+    first = next((index for index, (amount, _) in enumerate(parts) if amount), len(parts))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount) or "0 s"
 
 
 def goal_text(objectives: Objectives) -> str:

@@ -31,7 +31,7 @@ from metta.sweep.store.run import JOURNAL_FILE, STATUS_FILE, is_run, read_json
 MOST_ENTRIES: Final = 20
 """Damaged entries that are named one by one."""
 
-_FROM_BACKUP: Final = "restore the file from a backup; without one, start the run again under a new name"
+FROM_BACKUP: Final = "restore the file from a backup; without one, start the run again under a new name"
 _GC: Final = "`metta-sweep gc` removes it"
 _CACHE: Final = "it is a cache: resuming the run writes it again"
 
@@ -77,7 +77,10 @@ def _examine_store(folder: Path) -> Iterator[Finding]:
         yield Finding(Severity.ERROR, folder, "there is no such store", "check the path and METTA_SWEEP_HOME")
         return
     yield from _network(folder)
-    for path in sorted((folder / "runs").glob("*")):
+    runs = folder / "runs"
+    if runs.exists() and not runs.is_dir():
+        yield Finding(Severity.ERROR, runs, "it is no folder, so the store can hold no runs", "move it elsewhere")
+    for path in sorted(runs.glob("*")):
         if path.name.startswith("."):
             yield Finding(
                 Severity.NOTE, path, "a run that was never finished being made", "`metta-sweep gc` removes it"
@@ -107,7 +110,7 @@ def _examine_content(folder: Path) -> Iterator[Finding]:
     promised: set[str] = set()
     seq = None
     if not os.path.lexists(folder / JOURNAL_FILE):
-        yield Finding(Severity.ERROR, folder / JOURNAL_FILE, "it is missing", _FROM_BACKUP)
+        yield Finding(Severity.ERROR, folder / JOURNAL_FILE, "it is missing", FROM_BACKUP)
     else:
         examination = _Journal(folder / JOURNAL_FILE)
         yield from examination.findings()
@@ -120,7 +123,7 @@ def _examine_content(folder: Path) -> Iterator[Finding]:
         for child in child_runs(folder):
             yield from _examine_content(child.folder)
     except StorageError as error:
-        yield Finding(Severity.ERROR, folder, f"the runs that it has started cannot be read: {error}", _FROM_BACKUP)
+        yield Finding(Severity.ERROR, folder, f"the runs that it has started cannot be read: {error}", FROM_BACKUP)
 
 
 class _Journal:
@@ -153,7 +156,7 @@ class _Journal:
             for (text,) in connection.execute("PRAGMA integrity_check(20)").fetchall():
                 if text != b"ok":
                     said = text.decode(errors="replace")
-                    yield Finding(Severity.ERROR, self.path, f"SQLite finds: {said}", _FROM_BACKUP)
+                    yield Finding(Severity.ERROR, self.path, f"SQLite finds: {said}", FROM_BACKUP)
 
     def _content(self, journal: Journal) -> Iterator[Finding]:
         for check in (self._head, self._entries, self._rows, self._snapshots, self._references):
@@ -196,7 +199,7 @@ class _Journal:
         yield from ()
 
     def _finding(self, error: MettaSweepError) -> Finding:
-        remedy = "install that release" if isinstance(error, RefusedError) else _FROM_BACKUP
+        remedy = "install that release" if isinstance(error, RefusedError) else FROM_BACKUP
         return Finding(Severity.ERROR, self.path, str(error), remedy)
 
 
@@ -215,19 +218,19 @@ def _examine_files(folder: Path, seq: int | None) -> Iterator[Finding]:
         return
     if seq is not None and published > seq:
         what = f"its last entry is {seq}, and entry {published} was there already when {STATUS_FILE} was written"
-        yield Finding(Severity.ERROR, folder / JOURNAL_FILE, what, f"was {JOURNAL_FILE}-wal removed? {_FROM_BACKUP}")
+        yield Finding(Severity.ERROR, folder / JOURNAL_FILE, what, f"was {JOURNAL_FILE}-wal removed? {FROM_BACKUP}")
 
 
 def _examine_artifacts(folder: Path, promised: set[str]) -> Iterator[Finding]:
     store = ArtifactStore(folder / "artifacts")
     present = set(_entries_of(store))
     for digest in sorted(promised - present):
-        yield Finding(Severity.ERROR, store.path(digest), "an event names it, and it is missing", _FROM_BACKUP)
+        yield Finding(Severity.ERROR, store.path(digest), "an event names it, and it is missing", FROM_BACKUP)
     for digest in sorted(present):
         if not store.is_intact(digest):
             is_needed = digest in promised
             severity = Severity.ERROR if is_needed else Severity.WARNING
-            remedy = _FROM_BACKUP if is_needed else "no event names it: remove it"
+            remedy = FROM_BACKUP if is_needed else "no event names it: remove it"
             yield Finding(severity, store.path(digest), "its content does not fit its name", remedy)
 
 

@@ -139,7 +139,7 @@ def find_child(above: RunInfo, text: str) -> RunInfo:
             raise UsageError(f"{text!r} means several of the runs that {above.id} has started: write one of {ids}")
     if not found:
         raise UsageError(f"there is no run {text!r} in run {above.id}: it has started none")
-    known = dict.fromkeys(str(info.name if child.trial is None else child.trial) for child, info in found)
+    known = dict.fromkeys(info.name or info.id if child.trial is None else str(child.trial) for child, info in found)
     near = get_close_matches(text[:80], [*known, *(info.id for _, info in found)], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join([*known][:10])}"
     raise UsageError(f"there is no run {text[:80]!r} in run {above.id}: {hint}")

@@ -7,7 +7,6 @@ import errno
 import math
 import os
 import shutil
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from metta.sweep.store.lock import RunLock, holder
 from metta.sweep.store.manifest import Manifest
 from metta.sweep.store.naming import is_plain, slug
 from metta.sweep.store.nested import entries_of, find_child, run_folders, runs_below, top_run
+from metta.sweep.store.removal import remove_tree, tree_size
 from metta.sweep.store.run import JOURNAL_FILE, Run, RunInfo, RunStatus, is_run, read_info
 
 HOME_VARIABLE: Final = "METTA_SWEEP_HOME"
@@ -185,7 +185,7 @@ class Store:
             lock.folder = aside
             files.sync_folder(info.folder.parent)
             fail_point("run.set_aside")
-        _remove_tree(aside)
+        remove_tree(aside)
         return info
 
     def gc(self, *, cache_bytes: float = math.inf, cache_age: float = math.inf) -> int:
@@ -203,7 +203,7 @@ class Store:
         Raises:
             StorageError: something cannot be removed.
         """
-        freed = sum(map(_remove_tree, self._abandoned()))
+        freed = sum(map(remove_tree, self._abandoned()))
         for folder in self._folders():
             with contextlib.suppress(RefusedError, DamagedError), RunLock(folder):
                 for run in (folder, *runs_below(folder)):
@@ -232,7 +232,9 @@ class Store:
     def _abandoned(self) -> list[Path]:
         """Runs that were removed by half or never finished being made, and what killed writers left elsewhere."""
         earliest = time.time() - ABANDONED_AFTER
-        half_made = (path for path in self.folder.rglob(f"{_UNFINISHED}*") if path.parent.name == "runs")
+        places = ((Path(place), names) for place, names, _ in files.walk(self.folder))
+        new = (place / name for place, names in places if place.name == "runs" for name in names)
+        half_made = (path for path in new if path.name.startswith(_UNFINISHED))
         found = [*entries_of(self.trash_folder), *(path for path in half_made if path.lstat().st_mtime <= earliest)]
         temporary = files.temporary_files(self.folder)
         return [*found, *(path for path in temporary if not any(map(path.is_relative_to, found)))]
@@ -259,7 +261,8 @@ class Store:
 
     def _unknown(self, text: str, ids: list[str]) -> str:
         shown = repr(text if len(text) <= 80 else text[:80] + "…")
-        near = get_close_matches(text[:80], [*ids, *{info.name for info in self.all()}], n=1, cutoff=0.5)
+        names = {info.name for info in self.all()} - {""}  # that of a damaged run is not known
+        near = get_close_matches(text[:80], [*ids, *names], n=1, cutoff=0.5)
         if near:
             return f"there is no run {shown} in {self.folder}: did you mean {near[0]!r}?"
         hint = "`metta-sweep ls` lists them" if ids else "it holds no runs"
@@ -273,29 +276,3 @@ def _age(info: RunInfo) -> tuple[str, str]:
 def _referenced(folder: Path) -> set[str]:
     with Journal.open(folder / JOURNAL_FILE, write=False) as journal:
         return journal.digests()
-
-
-def tree_size(path: Path) -> int:
-    """The bytes of a file, or of all files below a folder; 0 where it has just gone.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
-    size = 0
-    with files.storage_errors(path, "read"):
-        for found in (path, *path.rglob("*")) if path.is_dir() and not path.is_symlink() else (path,):
-            with contextlib.suppress(FileNotFoundError):
-                status = found.lstat()
-                size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
-    return size
-
-
-def _remove_tree(path: Path) -> int:
-    """Remove a file or folder, whatever it is; the bytes of its files."""
-    size = tree_size(path)
-    with files.storage_errors(path, "remove"):
-        if path.is_symlink() or not path.is_dir():
-            path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(path)
-    return size

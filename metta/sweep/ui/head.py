@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from metta.sweep.cli.origin import read_origin
-from metta.sweep.cli.shown import duration
 from metta.sweep.errors import StorageError
+from metta.sweep.report.pace import seconds_left, used_share
 from metta.sweep.report.pipeline_status import PipelineStatus
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import SweepSnapshot
-from metta.sweep.report.text import counts, goal_text, number_text, scores_text, shorten, value_text
+from metta.sweep.report.text import counts, duration, goal_text, number_text, scores_text, shorten, value_text
 from metta.sweep.store.nested import top_run
 from metta.sweep.store.redact import redact_values
 from metta.sweep.store.run import Run, RunInfo, RunStatus
@@ -105,11 +105,9 @@ def share_done(sweep: SweepSnapshot) -> float | None:
     """
     if sweep.ended is not None:
         return 1.0
-    if not sweep.budget_trials:
-        return None
     waiting = (TrialState.PENDING, TrialState.RUNNING)
     left = sum(trial.state not in waiting for trial in sweep.trials if trial.parent is None)
-    return min(1.0, left / sweep.budget_trials)
+    return used_share((left, sweep.budget_trials))
 
 
 def _sweep_facts(sweep: SweepSnapshot, done: float | None) -> Iterator[Fact]:
@@ -124,10 +122,8 @@ def _sweep_facts(sweep: SweepSnapshot, done: float | None) -> Iterator[Fact]:
         yield Fact(
             "Best", f"{scores_text(sweep.objectives, first.score)} by trial {first.id} at step {first.step}", first.id
         )
-    left = ""
-    if sweep.status == RunStatus.RUNNING and done and done < 1:
-        left = f", about {duration(sweep.seconds * (1 - done) / done)} left"
-    yield Fact("Time", f"{duration(sweep.seconds)}{left}")
+    left = seconds_left(sweep.seconds, done) if sweep.status == RunStatus.RUNNING else None
+    yield Fact("Time", duration(sweep.seconds) + ("" if left is None else f", about {duration(left)} left"))
     costs = [trial.cost for trial in sweep.trials if trial.cost is not None]
     if costs:
         yield Fact("Spent", f"{sum(trial.step for trial in sweep.trials)} steps, cost {number_text(sum(costs))}")

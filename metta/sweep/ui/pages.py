@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
+from metta.sweep.compiler.drawing.model import Drawing
 from metta.sweep.report.dag import DagView
 from metta.sweep.report.figures import MAKERS, Figure
 from metta.sweep.report.figures import TITLES as FIGURE_TITLES
@@ -26,6 +27,10 @@ WIDE: Final = 1200
 """Of the timeline, which has the whole width."""
 
 DAG: Final = "dag"
+SWEEP_LOOP: Final = "SweepExperiment.pipeline"
+SWEEP_STAGES: Final = ("begin", "decide", "suggest", "launch", "wait", "observe", "conclude")
+"""The pipeline of every sweep that has none of its own, and its stages."""
+
 BELOW: Final = ("head", "nested", "trial")
 """Parts that tell of nested runs."""
 
@@ -182,4 +187,18 @@ def draw_dag(view: DagView, at: str = "", query: Query | None = None) -> str:
 
     folded = view.folded(asked.expand) | set(asked.fold)
     # The drawing is ours, and has escaped what it shows.
-    return part("figure", view.title, Markup(view.to_html(collapsed=folded, link=link if at else None)))
+    drawn = Markup(view.to_html(collapsed=folded, link=link if at else None))
+    if _is_sweep_loop(view.drawing):
+        return part("sweep_loop", view.title, drawn, bool(asked.expand or asked.fold))
+    return part("figure", view.title, drawn)
+
+
+def _is_sweep_loop(drawing: Drawing) -> bool:
+    """Whether it is `SweepExperiment.pipeline` as it comes: no other stages, no hooks."""
+    return (
+        drawing.name == SWEEP_LOOP
+        and drawing.stages == SWEEP_STAGES
+        and not drawing.every_stage
+        and not any(node.badges for node in drawing.nodes)
+        and not any(frame.badges or frame.every_stage for frame in drawing.frames)
+    )

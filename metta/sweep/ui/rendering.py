@@ -48,8 +48,7 @@ def environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from metta.sweep import __version__
-    from metta.sweep.cli.shown import duration
-    from metta.sweep.report.text import number_text
+    from metta.sweep.report.text import duration, number_text
     from metta.sweep.ui.library import SEPARATOR
     from metta.sweep.ui.views import MARKS
 

@@ -12,7 +12,7 @@ from metta.sweep.cli.sweep_text import trial_json
 from metta.sweep.errors import DamagedError
 from metta.sweep.report.figures import all_figures
 from metta.sweep.report.masking import without_secrets
-from metta.sweep.report.snapshot import SweepSnapshot
+from metta.sweep.report.snapshot import SweepSnapshot, state_text
 from metta.sweep.store.redact import redact_values
 from metta.sweep.store.run import Run
 from metta.sweep.ui.head import head_of, manifest_facts
@@ -109,8 +109,8 @@ def _sweep_json(sweep: SweepSnapshot) -> dict[str, Any]:
         "seconds": sweep.seconds,
         "ended": sweep.ended,
         "budget_trials": sweep.budget_trials,
-        "counts": {state.value: number for state, number in sweep.counts.items()},
-        "trials": [trial_json(sweep.trials[row.number]) for row in table.rows],
+        "counts": {state_text(state, sweep.status): number for state, number in sweep.counts.items()},
+        "trials": [trial_json(sweep.trials[row.number], sweep.status) for row in table.rows],
         "trials_left_out": table.found - len(table.rows),
         "figures": {figure.name: figure.to_json() for figure in all_figures(sweep)},
     }

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from metta.sweep.cli.shown import duration
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import Span, SweepSnapshot
-from metta.sweep.report.text import number_text, scores_text, shorten
+from metta.sweep.report.text import duration, number_text, scores_text, shorten
 from metta.sweep.trial import Report, Trial, TrialState
 from metta.sweep.ui.head import Fact
 from metta.sweep.ui.logs import LogPart, log_paths, tails

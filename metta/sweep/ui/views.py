@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from metta.sweep.cli.shown import duration, user_traceback
+from metta.sweep.cli.shown import user_traceback
 from metta.sweep.experiments.tree.run_tree import RunTree, TrialStarter
 from metta.sweep.report.dag_marks import SIGNS
 from metta.sweep.report.dag_states import NodeState
+from metta.sweep.report.failed import failed_by_reason
 from metta.sweep.report.pipeline_status import PipelineStatus, StageState
-from metta.sweep.report.text import counts, number_text, shorten
+from metta.sweep.report.text import counts, duration, number_text, shorten
 from metta.sweep.trial import Trial
 from metta.sweep.ui.library import SEPARATOR
 from metta.sweep.ui.opened import MOST_BELOW, RunData
@@ -86,12 +87,7 @@ class Node:
 def causes_of(data: RunData) -> tuple[Cause, ...]:
     """Why trials have failed, the most frequent reason first; or why a pipeline has."""
     if data.sweep is not None:
-        first: dict[str, Trial] = {}
-        for trial in data.sweep.trials:
-            if trial.failure is not None:
-                first.setdefault(trial.failure.reason.value, trial)
-        numbers = sorted(data.sweep.failures.items(), key=lambda pair: -pair[1])
-        return tuple(cause_of(first[reason.value], number) for reason, number in numbers)
+        return tuple(cause_of(failed.last, failed.count) for failed in failed_by_reason(data.sweep.trials))
     failure = None if data.pipeline is None else data.pipeline.failure
     if failure is None:
         return ()

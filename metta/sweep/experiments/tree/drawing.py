@@ -16,7 +16,7 @@ from metta.sweep.compiler.render_labels import printable
 from metta.sweep.contracts.diagnostics import nearest
 from metta.sweep.errors import UsageError
 from metta.sweep.experiments.tree.run_tree import RunTree, Spending, StageStarter
-from metta.sweep.report.text import number_text, shorten, value_text
+from metta.sweep.report.text import cells, duration, number_text, padded, shorten, value_text
 from metta.sweep.store.run import RunStatus
 from metta.sweep.trial import TrialState
 
@@ -54,7 +54,7 @@ ASCII: Final = Branches("|- ", "`- ", "|  ", "   ")
 
 
 def to_text(tree: RunTree, width: int = WIDTH, *, ascii: bool | None = None) -> str:
-    """A line for each run, in columns of at most `width` characters in all, then what the leaves have used.
+    """A line for each run, at most `width` columns wide in all, then what the leaves have used.
 
     Args:
         ascii: draw without line characters; None: where standard output cannot show them.
@@ -62,15 +62,15 @@ def to_text(tree: RunTree, width: int = WIDTH, *, ascii: bool | None = None) -> 
     branches = ASCII if (_is_plain() if ascii is None else ascii) else UNICODE
     rows = list(_rows(tree, branches))
     has_cost = bool(tree.spent.costs)
-    cells = [_cells(node, has_cost) for _, _, node in rows]
+    told = [_cells(node, has_cost) for _, _, node in rows]
     head = [*_HEAD, "cost"] if has_cost else [*_HEAD]
-    widths = [max(len(cell) for cell in column) for column in zip(head, *cells, strict=True)]
+    widths = [max(len(cell) for cell in column) for column in zip(head, *told, strict=True)]
     space = max(NARROWEST_LABEL, width - sum(widths) - 2 * len(widths))
     labels = [branch + _cut(label, space - len(branch), branches) for branch, label, _ in rows]
-    space = min(space, max(map(len, labels)))
+    space = min(space, max(map(cells, labels)))
     lines = [
-        "  ".join([label.ljust(space), *(cell.rjust(size) for cell, size in zip(line, widths, strict=True))])
-        for label, line in zip(["run", *labels], [head, *cells], strict=True)
+        "  ".join([padded(label, space), *(cell.rjust(size) for cell, size in zip(line, widths, strict=True))])
+        for label, line in zip(["run", *labels], [head, *told], strict=True)
     ]
     problems = [f"{node.id} is damaged: {shorten(node.problem, 200)}" for node in tree.walk() if node.problem]
     return "\n".join(line.rstrip() for line in [*lines, *_footer(tree), *problems])
@@ -122,7 +122,7 @@ def _ends(path: str) -> str:
 
 def _cells(node: RunTree, has_cost: bool) -> list[str]:
     spent = node.spent
-    cells = [_progress(node), number_text(node.best), str(spent.resource), _seconds(spent.seconds), node.status.value]
+    cells = [_progress(node), number_text(node.best), str(spent.resource), duration(spent.seconds), node.status.value]
     return [*cells, _cost(spent)] if has_cost else cells
 
 
@@ -138,20 +138,8 @@ def _cost(spent: Spending) -> str:
     return number_text(spent.cost) if spent.costs else "-"
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _cut(label: str, space: int, branches: Branches) -> str:
-    label = printable(" ".join(label.split()))
-    if len(label) <= space:
-        return label
-    end = "…" if branches is UNICODE else "..."
-    return label[: max(1, space - len(end))] + end
+    return shorten(printable(label), max(1, space), mark="…" if branches is UNICODE else "...")
 
 
 def _footer(tree: RunTree) -> Iterator[str]:
@@ -160,9 +148,9 @@ def _footer(tree: RunTree) -> Iterator[str]:
     costs = "".join(f", {key} {number_text(cost)}" for key, cost in spent.costs.items())
     yield (
         f"{runs} {'run' if runs == 1 else 'runs'}; at the leaves {spent.trials} trials, {spent.resource} steps, "
-        f"{_seconds(spent.seconds)} of work{costs}"
+        f"{duration(spent.seconds)} of work{costs}"
     )
-    yield f"{_seconds(tree.wall_seconds)} by the clock"
+    yield f"{duration(tree.wall_seconds)} by the clock"
 
 
 def to_html(tree: RunTree) -> str:
@@ -184,7 +172,7 @@ def _lines_of(node: RunTree) -> list[str]:
     """What stands in the box of a run."""
     spent = node.spent
     used = [f"{spent.resource} steps"] if spent.resource else []
-    lines = [", ".join([*used, _seconds(spent.seconds), *([f"cost {_cost(spent)}"] if spent.costs else [])])]
+    lines = [", ".join([*used, duration(spent.seconds), *([f"cost {_cost(spent)}"] if spent.costs else [])])]
     found = [f"{_progress(node)} trials"] if node.kind == "sweep" else []
     found += [f"best {number_text(node.best)}"] if node.best is not None else []
     return [f"{node.kind or 'run'}, {node.status.value}", *([", ".join(found)] if found else []), *lines]

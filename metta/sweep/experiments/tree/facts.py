@@ -14,6 +14,7 @@ from metta.sweep.experiments import records
 from metta.sweep.experiments.sweep_status import SweepStatus, sweep_status
 from metta.sweep.goal import Score
 from metta.sweep.report.pipeline_status import stage_name, stages_of
+from metta.sweep.report.snapshot import state_text
 from metta.sweep.runtime.history import History
 from metta.sweep.runtime.scope import children_digest
 from metta.sweep.schedulers.base import Action
@@ -137,7 +138,7 @@ def sweep_facts(run: Run, children: Sequence[ChildRun]) -> Facts:
     best = status.best.score if status.best is not None else None
     return Facts(
         status=status.status,
-        counts={state.value: number for state, number in status.counts.items()},
+        counts={state_text(state, status.status): number for state, number in status.counts.items()},
         best=best if isinstance(best, float) else None,
         wall_seconds=status.spent.seconds,
         own=Spending() if plan.get("nested", False) else _spent_by_leaves(run, status, plan["cost_key"], children),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from metta.sweep.report.text import duration
+
 
 class Tick(NamedTuple):
     """A value at an axis and its text; an empty text is a line without a number."""
@@ -58,20 +60,7 @@ def duration_ticks(hi: float, count: int) -> tuple[Tick, ...]:
     if wanted <= 0.5:
         return tuple(Tick(value, f"{label} s") for value, label in linear_ticks(0.0, hi, count))
     step = next((step for step in DURATIONS if step >= wanted), None) or _round_step(wanted / 86400) * 86400
-    return tuple(Tick(value, duration_text(value)) for value in _multiples(float(step), 0.0, hi))
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds as people say them, in two units at most: "40 s", "1 min 30 s", "2 h", "3 d 6 h"."""
-    if seconds < 1:
-        return f"{seconds:.2g} s" if seconds > 0 else "0 s"
-    left = round(seconds)
-    parts = []
-    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        amount, left = divmod(left, size)
-        parts.append((amount, name))
-    first = next(index for index, (amount, _) in enumerate(parts) if amount)
-    return " ".join(f"{amount} {name}" for amount, name in parts[first : first + 2] if amount)
+    return tuple(Tick(value, duration(value)) for value in _multiples(float(step), 0.0, hi))
 
 
 def _round_step(least: float) -> float:

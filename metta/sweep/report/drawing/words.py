@@ -8,6 +8,9 @@ from unicodedata import combining, east_asian_width
 
 ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 
+LONGEST: Final = 60
+"""Characters of a name in a sentence."""
+
 
 def width_of(content: str, size: float = 12.0) -> float:
     """About how many pixels a text takes in a sans-serif face of `size` pixels: nobody measures before drawing."""
@@ -41,6 +44,12 @@ def _taken(content: str, width: float, size: float) -> str:
         if used > width:
             return content[:index]
     return content
+
+
+def brief(name: str) -> str:
+    """A name as it stands in a sentence: without its middle where it is longer than 60 characters."""
+    half = (LONGEST - 1) // 2
+    return name if len(name) <= LONGEST else name[:half] + ELLIPSIS + name[-half:]
 
 
 def lines(content: str, width: float, size: float = 12.0) -> list[str]:

@@ -10,9 +10,10 @@ from metta.sweep.report.drawing.panels import SMALL, Box, Panel, heading, x_axis
 from metta.sweep.report.drawing.scales import Linear
 from metta.sweep.report.drawing.styles import COMPLETED, STYLES, Style, style_of
 from metta.sweep.report.drawing.svg import Markup, element, escaped, group, joined, number, text
-from metta.sweep.report.drawing.ticks import duration_text, duration_ticks
+from metta.sweep.report.drawing.ticks import duration_ticks
 from metta.sweep.report.drawing.words import width_of
 from metta.sweep.report.figures.lanes import Bar
+from metta.sweep.report.text import duration
 
 TROUBLE: Final = ("failed", "preempted", "lost")
 
@@ -147,5 +148,5 @@ def _title(bar: Bar) -> str:
     again = f", attempt {span.attempt}" if span.attempt > 1 else ""
     where = f" on {span.worker}" if span.worker else ""
     why = f": {span.reason}" if span.reason else ""
-    times = f"{duration_text(span.began)} to {duration_text(bar.end)}"
+    times = f"{duration(span.began)} to {duration(bar.end)}"
     return f"trial {span.trial}{again}{where}, {times}, {span.end}{why}"[:400]

@@ -14,8 +14,17 @@ from metta.sweep.report.drawing.panels import SMALL, Box, Panel, heading, x_axis
 from metta.sweep.report.drawing.scales import Scale, beyond, score_scale, whole
 from metta.sweep.report.drawing.styles import STYLES, Style, style_of
 from metta.sweep.report.drawing.svg import Attributes, Markup, element, joined, number, text
+from metta.sweep.report.drawing.words import brief
 from metta.sweep.report.figures.base import Figure
-from metta.sweep.report.figures.scores import capitalized, listed, states_text, trial_text, values_of
+from metta.sweep.report.figures.scores import (
+    MOST_NAMES,
+    capitalized,
+    listed,
+    listed_names,
+    states_text,
+    trial_text,
+    values_of,
+)
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.report.text import number_text, trials_text
@@ -141,12 +150,12 @@ def _best_so_far(pairs: Sequence[tuple[int, float | None]], direction: Direction
 def _alt(tracks: Sequence[Track], trials: Sequence[Trial]) -> str:
     if not trials:
         return "No trial has been started."
-    metrics = listed(track.metric for track in tracks)
+    metrics = listed_names([track.metric for track in tracks])
     what = f"{capitalized(metrics)} of {trials_text(len(trials))} in order"
     found = [
-        f"the best{f' {track.metric}' if len(tracks) > 1 else ''}, {number_text(track.best[-1][1])}, "
+        f"the best{f' {brief(track.metric)}' if len(tracks) > 1 else ''}, {number_text(track.best[-1][1])}, "
         f"was reached by trial {track.best[-1][0]}"
-        for track in tracks
+        for track in tracks[:MOST_NAMES]
         if track.best
     ]
     told = listed(found) or "none has a score yet"
@@ -163,9 +172,8 @@ def _notes(tracks: Sequence[Track], counted: int, scored: int, longest: int) -> 
             worst = (max if track.direction == "minimize" else min)(
                 dot.value for dot in track.dots if dot.value is not None
             )
-            notes.append(
-                f"{trials_text(far)} beyond the axis of {track.metric} (the worst: {number_text(worst)}): at its edge."
-            )
+            beyond_it = f"{trials_text(far)} beyond the axis of {brief(track.metric)}"
+            notes.append(f"{beyond_it} (the worst: {number_text(worst)}): at its edge.")
     drawn = len(tracks[0].dots)
     if drawn > MANY:
         notes.append(f"{MANY} of the {drawn} trials are drawn, in equal distances.")

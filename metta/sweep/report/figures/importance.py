@@ -10,7 +10,7 @@ from metta.sweep.report.drawing.legends import Entry
 from metta.sweep.report.drawing.panels import Box
 from metta.sweep.report.drawing.styles import COMPLETED
 from metta.sweep.report.drawing.svg import Markup, element, escaped, group, joined, number, text
-from metta.sweep.report.drawing.words import fitted, width_of
+from metta.sweep.report.drawing.words import brief, fitted, width_of
 from metta.sweep.report.figures.base import Figure
 from metta.sweep.report.figures.parameters import varied
 from metta.sweep.report.importance import LEAST_TRIALS, shares
@@ -86,6 +86,8 @@ def parameter_importance(snapshot: SweepSnapshot) -> ParameterImportance:
         missing = f"Importance needs at least {LEAST_TRIALS} trials with a score; there are {len(order)}."
     elif not kept:
         missing = "All parameters are constant: none can be more important than another."
+    elif len(kept) == 1:
+        missing = f"{brief(kept[0][0])} is the only parameter that is searched: there is none to compare it with."
     notes = ["Of the variance of the trials' ranks that parameters explain alone, the share of each."]
     if len(kept) > MOST:
         notes.append(f"The {MOST} most important of {len(kept)} parameters are drawn.")
@@ -101,5 +103,5 @@ def parameter_importance(snapshot: SweepSnapshot) -> ParameterImportance:
 def _alt(kept: Sequence[tuple[str, float]], trials: int) -> str:
     if not kept[0][1]:
         return f"Among {trials} trials no parameter alone explains more of the ranks than chance does."
-    most = ", ".join(f"{path} ({share:.0%})" for path, share in kept[:3] if share)
+    most = ", ".join(f"{brief(path)} ({share:.0%})" for path, share in kept[:3] if share)
     return f"Among {trials} trials these parameters matter most: {most}."

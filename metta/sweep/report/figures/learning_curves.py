@@ -14,8 +14,9 @@ from metta.sweep.report.drawing.panels import Box, Panel, heading, x_axis, x_tic
 from metta.sweep.report.drawing.scales import Linear, Scale, beyond, positive, score_scale, spread
 from metta.sweep.report.drawing.styles import PRUNED, STYLES, style_of
 from metta.sweep.report.drawing.svg import Markup, element, joined, titled
+from metta.sweep.report.drawing.words import brief
 from metta.sweep.report.figures.base import Figure
-from metta.sweep.report.figures.scores import Values, capitalized, listed, reported, trial_text, values_of
+from metta.sweep.report.figures.scores import Values, capitalized, listed_names, reported, trial_text, values_of
 from metta.sweep.report.ranking import ranking
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.report.text import number_text, trials_text
@@ -244,7 +245,7 @@ def _alt(trials: Sequence[Trial], objectives: Objectives, longest: int, best: in
     reached = sum(trial.step == longest for trial in trials)
     told = f"; trial {best} is the best of them" if best is not None else ""
     return (
-        f"{listed(objectives.keys)} of {trials_text(len(trials))} over {longest} steps: "
+        f"{listed_names(objectives.keys)} of {trials_text(len(trials))} over {longest} steps: "
         f"{reached} reached the last step{told}."
     )
 
@@ -262,6 +263,6 @@ def _notes(
         if beyond(scale, values):
             worst = (max if objectives.directions[place] == "minimize" else min)(values)
             notes.append(
-                f"Beyond the axis of {objectives.keys[place]}, to {number_text(worst)}, points are at its edge."
+                f"Beyond the axis of {brief(objectives.keys[place])}, to {number_text(worst)}, points are at its edge."
             )
     return tuple(notes)

@@ -14,10 +14,11 @@ from metta.sweep.report.drawing.panels import BOLD, Box
 from metta.sweep.report.drawing.scales import beyond, score_scale
 from metta.sweep.report.drawing.styles import EMPHASIS, FAILED, RANKS
 from metta.sweep.report.drawing.svg import Markup, element, escaped, group, joined, number, text, titled
-from metta.sweep.report.drawing.words import fitted, unique_ends, width_of
+from metta.sweep.report.drawing.ticks import Tick
+from metta.sweep.report.drawing.words import brief, fitted, unique_ends, width_of
 from metta.sweep.report.figures.base import Figure
 from metta.sweep.report.figures.parameters import ABSENT, Axis, as_number, axis_of, values_in, varied
-from metta.sweep.report.figures.scores import listed, trial_text, values_of
+from metta.sweep.report.figures.scores import MOST_NAMES, listed_names, trial_text, values_of
 from metta.sweep.report.importance import LEAST_TRIALS, shares
 from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.report.snapshot import SweepSnapshot
@@ -31,6 +32,7 @@ LINES: Final = 300
 FAILED_LINES: Final = 60
 SMALL: Final = 10.0
 LEFT: Final = 44.0
+MOST_LEFT: Final = 110.0
 RIGHT: Final = 60.0
 LEAST_GAP: Final = 46.0
 
@@ -95,7 +97,7 @@ class ParallelCoordinates(Figure):
         return 220.0, math.inf
 
     def _draw(self, box: Box) -> Markup:
-        inner = box.inside(left=LEFT, right=RIGHT, top=46, bottom=36)
+        inner = box.inside(left=_left(self.axes[0], box.height), right=RIGHT, top=46, bottom=36)
         gap = inner.width / max(1, len(self.axes) - 1)
         across = [inner.left + index * gap for index in range(len(self.axes))]
         parts = []
@@ -147,7 +149,7 @@ def parallel_coordinates(snapshot: SweepSnapshot) -> ParallelCoordinates:
         known = [value for value in found if value is not None]
         scale = score_scale(known, objectives.directions[place])
         if beyond(scale, known):
-            notes.append(f"Beyond the axis of {key}, lines end at its end.")
+            notes.append(f"Beyond the axis of {brief(key)}, lines end at its end.")
         axes.append(Axis(key, scale, {}))
     rows = []
     for (trial, look), values, score in zip(drawn, table, scores, strict=True):
@@ -198,13 +200,23 @@ def _points(row: Row, across: Sequence[float], box: Box) -> Iterable[tuple[float
         yield x, box.bottom + 20 if place is None else box.bottom - place * box.height
 
 
+def _ticks(axis: Axis, height: float) -> Sequence[Tick]:
+    return axis.scale.ticks(max(2, int(height // 28)))
+
+
+def _left(axis: Axis, height: float) -> float:
+    """The pixels at the left of the first axis, where its labels stand: there no line crosses them."""
+    widest = max((width_of(tick.label, SMALL) for tick in _ticks(axis, height)), default=0.0)
+    return min(MOST_LEFT, max(LEFT, widest + 12))
+
+
 def _axis(axis: Axis, title: str, x: float, box: Box, index: int, gap: float, *, bold: bool) -> Markup:
     line = element("path", d=f"M{number(x)},{number(box.top)}V{number(box.bottom)}", stroke="currentColor")
     narrow = gap < 110
     size = BOLD if bold else 12.0
     room = (2 * gap if narrow else gap) - 10
     # A long name at an end stays in the drawing, and so has less room on the other side.
-    ends = [margin + room / 2 for margin, end in ((LEFT, box.left), (RIGHT, box.right)) if abs(x - end) < 1]
+    ends = [margin + room / 2 for margin, end in ((box.left, box.left), (RIGHT, box.right)) if abs(x - end) < 1]
     shown = fitted(title, min(room, *ends) if ends else room, size)
     half = width_of(shown, size) / 2
     middle = min(max(x, half + 2), box.right + RIGHT - 2 - half)
@@ -214,10 +226,22 @@ def _axis(axis: Axis, title: str, x: float, box: Box, index: int, gap: float, *,
         element("title", escaped(axis.path)), text(middle, row, shown, text_anchor="middle", font_weight=weight)
     )
     labels = []
-    for value, label in axis.scale.ticks(max(2, int(box.height // 28))):
+    at_left = index == 0
+    space = box.left - 10 if at_left else min(gap, 110) - 8
+    for value, label in _ticks(axis, box.height):
         y = box.bottom - axis.scale.place(value) * box.height
         labels.append(element("path", d=f"M{number(x - 3)},{number(y)}h6", stroke="currentColor"))
-        labels.append(text(x + 5, y + 3.5, fitted(label, min(gap, 110) - 8, SMALL), font_size=SMALL))
+        # Lines cross the labels of the other axes: a page may set their halo in the colour of its ground.
+        labels.append(
+            text(
+                x - 5 if at_left else x + 5,
+                y + 3.5,
+                fitted(label, space, SMALL),
+                font_size=SMALL,
+                text_anchor="end" if at_left else None,
+                class_="halo",
+            )
+        )
     return group(line, name, *labels, class_="axis")
 
 
@@ -236,11 +260,12 @@ def _title(trial: Trial, paths: Sequence[str], values: Sequence[object], objecti
 
 
 def _alt(order: Sequence[Trial], paths: Sequence[str], keys: Sequence[str], table: Sequence[Sequence[object]]) -> str:
-    best = [f"{path} = {value_text(value)}" for path, value in zip(paths, table[0], strict=True) if value is not ABSENT]
-    more = f" and {len(best) - 5} more" if len(best) > 5 else ""
+    given = zip(paths, table[0], strict=True)
+    best = [f"{brief(path)} = {value_text(value)}" for path, value in given if value is not ABSENT]
+    more = f" and {len(best) - MOST_NAMES} more" if len(best) > MOST_NAMES else ""
     return (
-        f"{trials_text(len(order))} across {len(paths)} parameters and {listed(keys)}: the first in rank, trial "
-        f"{order[0].id}, has {', '.join(best[:5])}{more}."
+        f"{trials_text(len(order))} across {len(paths)} parameters and {listed_names(keys)}: the first in rank, trial "
+        f"{order[0].id}, has {', '.join(best[:MOST_NAMES])}{more}."
     )
 
 

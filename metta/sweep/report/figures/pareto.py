@@ -15,8 +15,9 @@ from metta.sweep.report.drawing.panels import Box, Panel, heading, x_axis, x_tic
 from metta.sweep.report.drawing.scales import Scale, beyond, score_scale
 from metta.sweep.report.drawing.styles import EMPHASIS, STYLES, Style, style_of
 from metta.sweep.report.drawing.svg import Markup, element, joined, number
+from metta.sweep.report.drawing.words import brief
 from metta.sweep.report.figures.base import Figure
-from metta.sweep.report.figures.scores import capitalized, finite, listed, trial_text
+from metta.sweep.report.figures.scores import capitalized, finite, listed_names, trial_text
 from metta.sweep.report.ranking import pareto_front, ranking
 from metta.sweep.report.snapshot import SweepSnapshot
 from metta.sweep.report.text import trials_text
@@ -138,11 +139,9 @@ def pareto(snapshot: SweepSnapshot) -> Pareto:
         missing = "There is one objective: nothing is traded for anything else."
     elif not spots:
         missing = "No trial has a score yet."
+    told = f"{listed_names(objectives.keys)} of {trials_text(len(order))}"
     return Pareto(
-        alt=missing
-        or capitalized(
-            f"{listed(objectives.keys)} of {trials_text(len(order))}: {len(members)} of them are beaten by no other."
-        ),
+        alt=missing or capitalized(f"{told}: {len(members)} of them are beaten by no other."),
         notes=() if missing else _notes(objectives, scales, spots, order),
         missing=missing,
         objectives=objectives,
@@ -174,7 +173,7 @@ def _notes(
     for place, scale in enumerate(scales):
         far = beyond(scale, (spot.values[place] for spot in spots))
         if far:
-            notes.append(f"{trials_text(far)} beyond the axis of {keys[place]}: at its edge.")
+            notes.append(f"{trials_text(far)} beyond the axis of {brief(keys[place])}: at its edge.")
     if len(spots) < len(order):
         notes.append(
             f"{len(spots)} of {len(order)} trials are drawn: the front, and others in equal distances of rank."

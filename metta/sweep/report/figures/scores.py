@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from metta.sweep.goal import Objectives
+from metta.sweep.report.drawing.words import brief
 from metta.sweep.report.text import number_text
 from metta.sweep.trial import Trial
+
+MOST_NAMES: Final = 5
+"""So many names stand in a sentence."""
 
 Values = tuple[float | None, ...]
 """One entry per objective; None where there is no finite number."""
@@ -51,6 +56,12 @@ def listed(parts: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *first, last = [*parts] or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Names for a sentence, which is never long: "a, b, c, d, e and 3 more"."""
+    shown = [brief(name) for name in names[:MOST_NAMES]]
+    return listed([*shown, f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else shown)
 
 
 def states_text(trials: Iterable[Trial]) -> str:

@@ -13,14 +13,14 @@ from metta.sweep.report.drawing.panels import SMALL, Box, Panel, x_axis
 from metta.sweep.report.drawing.scales import Linear
 from metta.sweep.report.drawing.styles import STYLES
 from metta.sweep.report.drawing.svg import Attributes, Markup, element, joined, number, text
-from metta.sweep.report.drawing.ticks import duration_text, duration_ticks
+from metta.sweep.report.drawing.ticks import duration_ticks
 from metta.sweep.report.drawing.words import fitted, width_of
 from metta.sweep.report.figures.attempts import SLICES, TIME, counted, each, together
 from metta.sweep.report.figures.base import Figure
 from metta.sweep.report.figures.lanes import Bar, by_worker, lanes
 from metta.sweep.report.figures.scores import listed
 from metta.sweep.report.snapshot import Span, SweepSnapshot
-from metta.sweep.report.text import trials_text
+from metta.sweep.report.text import duration, trials_text
 
 MOST_ROWS: Final = 40
 LEAST_ROW: Final = 9.0
@@ -146,7 +146,7 @@ def _alt(spans: Sequence[Span], workers: int, seconds: float) -> str:
     on = "1 worker" if workers == 1 else f"{workers} workers"
     told = listed(f"{ends[style.name]} {style.name}" for style in STYLES if style.name in ends)
     trials = trials_text(len({span.trial for span in spans}))
-    return f"{attempts} of {trials} on {on} in {duration_text(seconds)}: {told}."
+    return f"{attempts} of {trials} on {on} in {duration(seconds)}: {told}."
 
 
 _NAME: Attributes = {"text_anchor": "end", "font_size": SMALL}

@@ -30,6 +30,7 @@
   const put = (part, html) => {
     const open = new Map([...part.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
     const moved = [...part.querySelectorAll("[id]")].map((each) => [each.id, each.scrollTop, each.scrollLeft]);
+    const across = part.querySelector(".drawn")?.scrollLeft ?? 0;
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const place = focused ? [...part.querySelectorAll(FOCUSABLE)].indexOf(focused) : -1;
     const before = part.getBoundingClientRect();
@@ -38,6 +39,7 @@
     addCopyButtons(part);
     for (const each of part.querySelectorAll("details[id]")) each.open = open.get(each.id) ?? each.open;
     for (const [id, top, left] of moved) document.getElementById(id)?.scrollTo(left, top);
+    part.querySelector(".drawn")?.scrollTo(across, 0);
     if (focused) {
       const again = (focused.id && document.getElementById(focused.id)) ||
         (focused.href && [...part.querySelectorAll("a")].find((each) => each.href === focused.href)) ||
