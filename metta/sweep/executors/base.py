@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from metta.sweep.trial import FailureReason, Report, Resources
@@ -171,7 +171,9 @@ class EventStream:
     """A queue of events for one consumer: a thread (`get`) or an asyncio loop (`await aget()`)."""
 
     def __init__(self) -> None:
-        self._events: SimpleQueue[Event | Callable[[], Event]] = SimpleQueue()
+        # No SimpleQueue: where its thread is held up for longer than the time-out of `get`, CPython waits for ever
+        # (3.11 at least): it counts on with a time that has become negative.
+        self._events: Queue[Event | Callable[[], Event]] = Queue()
         self._lock = threading.Lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Final
 
 from metta.sweep.errors import UsageError
@@ -71,7 +71,7 @@ class Relay:
     def __init__(self, listener: Listener, *, room: int = ROOM) -> None:
         self._listener = listener
         self._room = room
-        self._queue: SimpleQueue[SweepEvent] = SimpleQueue()
+        self._queue: Queue[SweepEvent] = Queue()
         self._thread: threading.Thread | None = None
         self._left_out = 0
         self._is_off = False
