@@ -167,7 +167,7 @@ def test_a_killed_worker_is_a_failure_in_words(opened: Open, tmp_path: Path) -> 
     (tmp_path / "killing.py").write_text(KILLING)
     terminal = opened("run", str(tmp_path / "killing.py"), "--budget", "2")
     assert terminal.end() == 1
-    in_order(terminal, "killing  ━━━", "2 failed (killed), trial", "the worker process was ended by SIGKILL")
+    in_order(terminal, "killing  ━━━", "2 failed (killed), last trial", "the worker process was ended by SIGKILL")
     assert not terminal.screen.cursor.hidden
 
 
