@@ -165,6 +165,7 @@ def test_cancel(lab: Lab) -> None:
     )
     name = lab.start(program, grace=10.0)
     lab.until(name, lambda _: (lab.folder / "ready").exists())
+    lab.runs(name)  # of a pod that its kubelet has not seen run yet the API forgets at once
     lab.engine.cancel({name: "another-label"})
     lab.engine.cancel({name: lab.jobs[name], "unknown": "unknown"})
     seen: list[JobStatus] = []
