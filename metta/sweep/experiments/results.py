@@ -244,7 +244,7 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
 
         None for a sweep that has failed: a notebook then shows the `repr`, not the frames of its own machinery.
         """
-        return None if self._failure() is not None else self._html()
+        return None if self._has_failed() else self._html()
 
     def _html(self) -> str:
         from html import escape
@@ -267,7 +267,7 @@ class SweepResult(OwnRun["SweepResult", SweepRecord]):
         """For a notebook: the table with figures, and the table as text where there is no HTML."""
         from metta.sweep.report.figures.base import chosen
 
-        if self._failure() is not None:
+        if self._has_failed():
             return chosen({"text/plain": self.__repr__}, include, exclude)
         return chosen({"text/html": self._html, "text/plain": self.__str__}, include, exclude)
 

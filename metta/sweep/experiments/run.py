@@ -147,13 +147,13 @@ class OwnRun(Run[T_co], Generic[T_co, D]):
     def _finish(self, outcome: Any) -> T_co:
         return cast("T_co", self)
 
-    def _failure(self) -> Exception | None:
-        """What the run failed with, or what keeps it from being waited for here; waits."""
+    def _has_failed(self) -> bool:
+        """Whether there is no result to show, whyever; waits for the end."""
         try:
             self._wait()
-        except Exception as error:
-            return error
-        return None
+        except Exception:
+            return True
+        return False
 
 
 def _watched(job: Job[Any]) -> BaseException | None:

@@ -112,5 +112,8 @@ def _is_repeat(step: Step, model: Model, rows: Array) -> NDArray[np.bool_]:
         return np.zeros(len(rows), dtype=bool)
     tried = np.array([record.row for record in step.records])
     distance, _ = cKDTree(tried).query(rows, p=math.inf, distance_upper_bound=CLOSE)
-    _, sd = model.mean_and_sd(rows)
-    return np.isfinite(distance) & (sd < model.noise_sd)
+    near = np.isfinite(distance)
+    if near.any():
+        _, sd = model.mean_and_sd(rows[near])
+        near[near] = sd < model.noise_sd
+    return near
